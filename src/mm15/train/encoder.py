@@ -1,0 +1,176 @@
+"""Short pre-training of the image encoder on dense labels, in place of CLIP.
+
+MM1.5 starts from a CLIP-pretrained encoder (paper section 3); a miniature built from nothing has none, so its encoder
+first learns, for every patch, what lies under it: a character or a named thing, its colour, and the edges of its box.
+This is ours, not the paper's. It runs through the same loader, step and loop as every other stage: a "processor" that
+turns a sample into tiles and patch labels, and a model that answers six questions per patch.
+
+Legend: N tiles, P patches per tile, Q questions, V labels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from mm15.base.batch import IGNORE, EncodedSample, PackedBatch
+from mm15.base.errors import SkipSample
+from mm15.base.types import Sample
+from mm15.images.pixels import open_picture
+from mm15.images.split import SplitPolicy, TileSlot, choose_grid, split_image, tile_layout
+from mm15.io.media import read_bytes
+from mm15.model.multimodal import ModelOutput
+from mm15.model.vit import VisionTransformer
+from mm15.processor import Cost
+
+QUESTIONS = ("class", "colour", "left", "top", "right", "bottom")
+EDGE_BINS = 12
+"""A box edge is answered as one of this many equal parts of the tile."""
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The answers that exist: 0 is background / no colour, then classes, then colours, then edge bins."""
+
+    classes: tuple[str, ...]
+    colours: tuple[str, ...]
+
+    @classmethod
+    def of(cls, metas: Iterable[Mapping[str, Any]]) -> LabelSet:
+        """Collect the names, characters and colours that the rows carry."""
+        classes: set[str] = set()
+        colours: set[str] = set()
+        for meta in metas:
+            classes.update(entry["name"] for entry in meta.get("objects", ()))
+            colours.update(entry["color"] for entry in meta.get("objects", ()) if entry.get("color"))
+            classes.update(entry[0] for entry in meta.get("chars", ()))
+        return cls(tuple(sorted(classes)), tuple(sorted(colours)))
+
+    @property
+    def size(self) -> int:
+        return 1 + len(self.classes) + len(self.colours) + EDGE_BINS
+
+    @property
+    def first_bin(self) -> int:
+        return 1 + len(self.classes) + len(self.colours)
+
+
+class DenseProcessor:
+    """Sample → all tiles of its picture and six labels per patch. Same face as ``processor.Processor``.
+
+    Rows without ``objects`` and ``chars`` raise ``SkipSample``: they have nothing to teach here.
+    """
+
+    image_token = -1
+
+    def __init__(self, labels: LabelSet, policies: Sequence[SplitPolicy], patch: int, root: str = "") -> None:
+        self.labels = labels
+        self.policies = tuple(policies)
+        self.patch = patch
+        self.root = root
+        self.tokens_per_tile = (policies[0].tile // patch) ** 2 * len(QUESTIONS)
+        self._class_of = {name: 1 + index for index, name in enumerate(labels.classes)}
+        self._colour_of = {name: 1 + len(labels.classes) + index for index, name in enumerate(labels.colours)}
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when labels, policies or patch size change."""
+        text = repr((self.labels, [policy.model_dump(mode="json") for policy in self.policies], self.patch))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def count(self, sample: Sample) -> Cost:
+        """Tokens (patch questions) and tiles, from sizes alone."""
+        part = self._only_image(sample)
+        if not part.width:
+            raise SkipSample("the row states no width and height", sample.key)
+        tiles = len(tile_layout(part.height, part.width, self._policy(sample)))
+        return Cost(tokens=tiles * self.tokens_per_tile, tiles=tiles)
+
+    def encode(self, sample: Sample, answering: bool = False) -> EncodedSample:
+        """Cut the picture as later stages will, and label every patch of every tile."""
+        part = self._only_image(sample)
+        picture = open_picture(read_bytes(part.media, self.root), sample.key)
+        policy = self._policy(sample)
+        cut = split_image(picture, policy)
+        labels_NPQ = np.stack(
+            [self._labels(sample.meta, slot, picture.height, picture.width, policy) for slot in cut.slots]
+        )
+        labels_T = torch.from_numpy(labels_NPQ.reshape(-1)).long()
+        return EncodedSample(
+            tokens_T=torch.full_like(labels_T, self.image_token),
+            labels_T=labels_T,
+            tiles_NCHW=cut.tiles_NCHW,
+            key=sample.key,
+            source=sample.source,
+            category=str(sample.category),
+        )
+
+    def _only_image(self, sample: Sample) -> Any:
+        if len(sample.images) != 1 or not (sample.meta.get("objects") or sample.meta.get("chars")):
+            raise SkipSample("dense labels need one picture with 'objects' or 'chars'", sample.key)
+        return sample.images[0]
+
+    def _policy(self, sample: Sample) -> SplitPolicy:
+        # Each picture keeps one way of being cut, so that costs and data order stay pure functions of the sample.
+        digest = hashlib.blake2b(sample.key.encode(), digest_size=2).digest()
+        return self.policies[int.from_bytes(digest, "little") % len(self.policies)]
+
+    def _labels(
+        self, meta: Mapping[str, Any], slot: TileSlot, height: int, width: int, policy: SplitPolicy
+    ) -> np.ndarray:
+        """[P, Q] labels of one tile."""
+        tile, side = policy.tile, policy.tile // self.patch
+        if slot.row == 0:
+            scale, dx, dy = tile / max(height, width), 0.0, 0.0
+        else:
+            scale = choose_grid(height, width, policy).scale
+            dx, dy = (slot.col - 1) * tile, (slot.row - 1) * tile
+        labels = np.full((side, side, len(QUESTIONS)), IGNORE, dtype=np.int64)
+        labels[..., 0] = 0
+        labels[..., 1] = 0
+        entries = [(self._class_of.get(e["name"], 0), e.get("color"), e["box"]) for e in meta.get("objects", ())]
+        entries += [(self._class_of.get(e[0], 0), None, e[1:5]) for e in meta.get("chars", ())]
+        for label, colour, (x1, y1, x2, y2) in entries:
+            box = np.clip([x1 * scale - dx, y1 * scale - dy, x2 * scale - dx, y2 * scale - dy], 0, tile)
+            # Patches whose centre lies inside the box (at least one where the box is thinner than a patch).
+            c1, r1, c2, r2 = np.round(box / self.patch).astype(int)
+            if box[2] - box[0] < 1 or box[3] - box[1] < 1:
+                continue
+            c1, r1 = min(c1, side - 1), min(r1, side - 1)
+            place = labels[r1 : max(r2, r1 + 1), c1 : max(c2, c1 + 1)]
+            place[..., 0] = label
+            place[..., 1] = self._colour_of.get(colour, 0) if colour else 0
+            place[..., 2:] = self.labels.first_bin + np.minimum(box * EDGE_BINS / tile, EDGE_BINS - 1).astype(int)
+        return labels.reshape(-1, len(QUESTIONS))
+
+
+class EncoderModel(nn.Module):
+    """The vision tower with a linear answer per patch and question. Forward has the face of ``MultimodalModel``."""
+
+    def __init__(self, vision: VisionTransformer, width: int, num_labels: int, seed: int = 0) -> None:
+        super().__init__()
+        self.vision = vision
+        self.num_labels = num_labels
+        self.head = nn.Linear(width, len(QUESTIONS) * num_labels)
+        generator = torch.Generator().manual_seed(seed)
+        nn.init.normal_(self.head.weight, std=0.02, generator=generator)
+        nn.init.zeros_(self.head.bias)
+        self.compute_dtype = torch.float32
+
+    def forward(self, batch: PackedBatch) -> ModelOutput:
+        """PackedBatch of ``DenseProcessor`` samples → logits at labelled patch questions."""
+        features_NPD = self.vision(batch.tiles_NCHW, self.compute_dtype)
+        logits_TV = (
+            nn.functional.linear(features_NPD, self.head.weight.to(features_NPD.dtype)) + self.head.bias
+        ).reshape(-1, self.num_labels)
+        positions_L = (batch.labels_T != IGNORE).nonzero().flatten()
+        return ModelOutput(
+            logits_LV=logits_TV[positions_L], targets_L=batch.labels_T[positions_L], positions_L=positions_L
+        )
+

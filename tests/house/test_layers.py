@@ -1,0 +1,86 @@
+"""Imports go down: read the syntax trees and enforce the floors."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import mm15
+
+SOURCE = Path(mm15.__file__).parent
+FLOORS = [
+    {"base"},
+    {"io", "images", "text", "model", "pages", "dist"},
+    {"processor", "interop"},
+    {"bundle", "datasets", "build"},
+    {"data", "generate"},
+    {"train", "evals", "transfer"},
+    {"stage", "plan", "curate"},
+    {"ablate", "serve", "quickstart"},
+    {"cli", "doctor", "__init__", "__main__"},
+]
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+LATE_IMPORTS_ALLOWED = {"cli", "__init__"}
+OPTIONAL_PACKAGES = {"pypdfium2", "transformers"}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in SOURCE.rglob("*.py") if "assets" not in path.parts)
+
+
+def imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module:
+        if node.module == "mm15":
+            return [f"mm15.{alias.name}" for alias in node.names]
+        return [node.module]
+    return []
+
+
+def test_every_room_has_a_floor():
+    assert {room_of(path) for path in modules()} <= set(FLOOR_OF)
+
+
+def test_imports_go_to_a_strictly_lower_floor_or_stay_in_the_room():
+    wrong = []
+    for path in modules():
+        here = room_of(path)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for name in imported(node):
+                if not name.startswith("mm15."):
+                    continue
+                there = name.split(".")[1]
+                if there != here and FLOOR_OF[there] >= FLOOR_OF[here]:
+                    wrong.append(f"{path.relative_to(SOURCE)}:{node.lineno} imports {name}")  # type: ignore[attr-defined]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_late_imports_but_optional_packages():
+    wrong = []
+    for path in modules():
+        if room_of(path) in LATE_IMPORTS_ALLOWED:
+            continue
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            for node in ast.walk(function):
+                for name in imported(node):
+                    if name.split(".")[0] not in OPTIONAL_PACKAGES:
+                        wrong.append(f"{path.relative_to(SOURCE)}:{node.lineno} imports {name} late")  # type: ignore[attr-defined]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_file_of_the_package_is_over_400_lines():
+    long = {str(path.relative_to(SOURCE)): n for path in modules() if (n := len(path.read_text().splitlines())) > 400}
+    assert not long, long
+
+
+def test_the_model_knows_no_file_and_no_tokenizer():
+    for path in (SOURCE / "model").glob("*.py"):
+        names = {n for node in ast.walk(ast.parse(path.read_text())) for n in imported(node)}
+        assert not any(n.startswith(("mm15.io", "mm15.text", "tokenizers", "PIL")) for n in names), path
