@@ -1,1 +1,1 @@
-""""""
+"""Evaluation: benchmarks, metrics, runs and reports."""

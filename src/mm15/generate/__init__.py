@@ -1,1 +1,1 @@
-""""""
+"""From questions to answers: sampling, batched decoding, and the chat on top."""

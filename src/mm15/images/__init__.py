@@ -1,1 +1,1 @@
-""""""
+"""Pixels in, tiles out: pure functions on pictures."""

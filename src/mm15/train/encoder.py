@@ -27,7 +27,7 @@ from mm15.images.split import SplitPolicy, TileSlot, choose_grid, split_image, t
 from mm15.io.media import read_bytes
 from mm15.model.multimodal import ModelOutput
 from mm15.model.vit import VisionTransformer
-from mm15.processor import Cost
+from mm15.processor import Cost, ProcessorConfig
 
 QUESTIONS = ("class", "colour", "left", "top", "right", "bottom")
 EDGE_BINS = 12
@@ -75,6 +75,8 @@ class DenseProcessor:
         self.patch = patch
         self.root = root
         self.tokens_per_tile = (policies[0].tile // patch) ** 2 * len(QUESTIONS)
+        self.config = ProcessorConfig(split=policies[0], tokens_per_tile=self.tokens_per_tile)
+        self.stop_tokens = {0}
         self._class_of = {name: 1 + index for index, name in enumerate(labels.classes)}
         self._colour_of = {name: 1 + len(labels.classes) + index for index, name in enumerate(labels.colours)}
 

@@ -1,0 +1,145 @@
+"""Questions over two or three pictures: the same object, which picture shows it, what changed from one to the next.
+
+Row (llava with an image list; ``width`` and ``height`` are lists too)::
+
+    {"image": ["images/pairs/000000.png", "images/pairs/000000-1.png"], "width": [84, 71], "height": [70, 88],
+     "conversations": [{"from": "human", "value": "<image><image>\\nSame object in both?"},
+                       {"from": "gpt", "value": "yes"}], "task": "same"}
+
+Held-out rows hold only the four binary tasks, in equal parts; their two answers alternate, so chance is one half.
+Training rows hold open questions and three-picture questions besides. Held-out ``same`` and ``both`` rows show one held-out
+drawing and one that training may see: a name has too few held-out drawings for two different ones.
+"""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from mm15.base.rng import python_rng
+from mm15.build.canvas import (
+    COLORS,
+    SHAPES,
+    BuildReport,
+    Save,
+    Thing,
+    build_rows,
+    cut_out,
+    layout,
+    llava_row,
+    named_thing,
+    paste,
+    photo_crop,
+    random_size,
+    shape_thing,
+    with_article,
+)
+from mm15.build.materials import Materials, Split
+
+BINARY = ("same", "which", "both", "change")
+OPEN = ("added", "removed", "which-of-three")
+QUESTIONS = {
+    "same": "Same object in both?",
+    "change": "Is something new in picture two?",
+    "added": "What was added?",
+    "removed": "What was removed?",
+}
+SIDES = (28, 52)
+
+
+def build(
+    out: Path, split: Split, n: int, seed: int, materials: Materials, name: str = "pairs", workers: int = 2
+) -> BuildReport:
+    """Write n rows of two or three pictures as ``<out>/<name>.jsonl``."""
+    return build_rows(out, name, n, partial(_row, materials, split, seed, name), workers)
+
+
+def _row(materials: Materials, split: Split, seed: int, name: str, index: int, save: Save) -> dict[str, Any]:
+    rng = python_rng(seed, "pairs", split, name, index)
+    tasks = BINARY if split == "heldout" else BINARY + OPEN
+    turn, slot = divmod(index, len(tasks))
+    task = tasks[slot]
+    if task in ("same", "both"):
+        pictures, question, answer = _two_drawings(materials, split, task, turn % 2 == 0, rng)
+    elif task in ("which", "which-of-three"):
+        pictures, question, answer = _which(materials, split, 2 if task == "which" else 3, turn, rng)
+    else:
+        pictures, question, answer = _changed(materials, split, task, turn % 2 == 0, rng)
+    return llava_row(f"{name}/{index}", task, [save(picture) for picture in pictures], pictures, [(question, answer)])
+
+
+def _two_drawings(
+    materials: Materials, split: Split, task: str, yes: bool, rng: random.Random
+) -> tuple[list[Image.Image], str, str]:
+    """Two pictures with an object each: of one name, in different drawings, or of two names."""
+    asked, other = rng.sample(materials.names, 2)
+    names = [asked, asked] if yes else [asked, other]
+    drawings = [(split, rng.randrange(len(materials.pictures(asked, split))))]
+    # The second drawing is a training one in both splits, for yes and for no: where it comes from tells nothing.
+    choices = [("train", k) for k in range(len(materials.pictures(names[1], "train")))]
+    drawings.append(rng.choice([drawing for drawing in choices if not yes or drawing != drawings[0]]))
+    things = [
+        Thing(name, cut_out(materials, name, side, drawing, rng.randint(14, 26) * 2, rng.random() < 0.5))
+        for name, (side, drawing) in zip(names, drawings, strict=True)
+    ]
+    rng.shuffle(things)
+    question = QUESTIONS["same"] if task == "same" else f"Do both show {with_article(asked)}?"
+    return [_picture(materials, split, [thing], rng) for thing in things], question, "yes" if yes else "no"
+
+
+def _which(
+    materials: Materials, split: Split, count: int, turn: int, rng: random.Random
+) -> tuple[list[Image.Image], str, str]:
+    """Pictures of different objects; one is asked for. Places take turns."""
+    names = rng.sample(materials.names, count)
+    pictures = [
+        _picture(materials, split, [named_thing(materials, name, split, rng, SIDES), *_maybe_shape(rng)], rng)
+        for name in names
+    ]
+    place = turn % count
+    asked = with_article(names[place])
+    if count == 2:
+        return pictures, f"Which shows {asked}, first or second?", ("first", "second")[place]
+    return pictures, f"Which shows {asked}: 1, 2 or 3?", str(place + 1)
+
+
+def _changed(
+    materials: Materials, split: Split, task: str, yes: bool, rng: random.Random
+) -> tuple[list[Image.Image], str, str]:
+    """Two otherwise equal pictures: one thing more in the second, one thing less, or no change."""
+    while True:
+        things = [named_thing(materials, name, split, rng, SIDES) for name in rng.sample(materials.names, 2)]
+        things += _maybe_shape(rng)
+        width, height = random_size(rng, 72, 96)
+        placed = layout(things, width, height, rng)
+        if placed:
+            break
+    background = photo_crop(materials.photos(split), width, height, rng)
+    extra = rng.randrange(len(placed))
+    full, less = paste(background, placed), paste(background, placed[:extra] + placed[extra + 1 :])
+    label = placed[extra].thing.label
+    if task == "added":
+        return [less, full], QUESTIONS[task], label
+    if task == "removed":
+        return [full, less], QUESTIONS[task], label
+    if yes:
+        return [less, full], QUESTIONS[task], "yes"
+    return rng.choice([[full, less], [less, less], [full, full]]), QUESTIONS[task], "no"
+
+
+def _maybe_shape(rng: random.Random) -> list[Thing]:
+    if rng.random() < 0.5:
+        return []
+    return [shape_thing(rng.choice(SHAPES), rng.choice(list(COLORS)), rng.randint(20, 32))]
+
+
+def _picture(materials: Materials, split: Split, things: list[Thing], rng: random.Random) -> Image.Image:
+    while True:
+        width, height = random_size(rng, 64, 96)
+        placed = layout(things, width, height, rng)
+        if placed:
+            return paste(photo_crop(materials.photos(split), width, height, rng), placed)

@@ -1,0 +1,126 @@
+"""Pictures of one word or one number: typeset in real typefaces, or cut out of real PDF pages.
+
+A row of the OCR stage (docowl-jsonl), with the box of every glyph for the encoder's dense labels::
+
+    {"image": ["images/words-ocr/000001.png"], "messages": [{"role": "user", "content": "<|image|>Read the word."},
+     {"role": "assistant", "content": "hello"}], "task_name": "word", "dataset_name": "words-ocr", "width": 84,
+     "height": 26, "chars": [["h", 6, 5, 15, 19], ...]}
+
+No word of the held-out list stands on any training picture; held-out rows are typeset in typefaces training never saw.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from mm15.base.rng import python_rng
+from mm15.build._items import Form, Item, write_items
+from mm15.build._pdf import PageReport, PageText, crop_words, read_page, text_of, usable_pages
+from mm15.build._typeset import CharBox, colors, draw_text, fade, fit_font, typefaces, wear
+from mm15.build.canvas import BuildReport, photo_crop
+from mm15.build.materials import Materials, Split
+
+TASKS = {"word": "Read the word.", "page_word": "Read the word.", "number": "Read the number."}
+"""Task → question. A ``page_word`` is a word cut out of a real page."""
+ROWS_PER_PAGE = 16
+"""Neighbouring rows come from one page, so that a worker opens it once."""
+
+
+def build(
+    out: Path,
+    split: Split,
+    n: int,
+    seed: int,
+    materials: Materials,
+    form: Form = Form.SFT,
+    page_share: float | None = None,
+    workers: int = 2,
+) -> list[BuildReport]:
+    """Write ``n`` rows to ``words.jsonl`` (llava) or ``words-ocr.jsonl`` (docowl-jsonl).
+
+    Args:
+        page_share: part of the rows that are cut out of PDF pages; by default 0.3 for training and 0 held out, which
+            tests unseen words in unseen typefaces.
+
+    Raises:
+        MissingExtra: ``page_share`` is not 0 and pypdfium2 is not installed.
+    """
+    if page_share is None:
+        page_share = 0.3 if split == "train" else 0.0
+    pages, dropped = usable_pages(materials, split, seed, max(64, n // 64)) if page_share else ([], {})
+    make_item = partial(make, split=split, seed=seed, materials=materials, pages=pages, page_share=page_share)
+    report = write_items(out, "words", n, make_item, form, workers)
+    return [PageReport(report.name, report.rows, report.seconds, len(pages), dropped)]
+
+
+def make(
+    index: int, split: Split, seed: int, materials: Materials, pages: Sequence[tuple[Path, int]], page_share: float
+) -> Item:
+    """Item ``index``: a function of its arguments alone."""
+    rng = python_rng(seed, "words", split, index)
+    if pages and rng.random() < page_share:
+        held = held_words(materials) if split == "train" else frozenset()
+        item = page_word(read_page(*pages[index // ROWS_PER_PAGE % len(pages)]), held, rng)
+        if item is not None:
+            return item
+    if split == "train" and rng.random() < 0.12:
+        digits = rng.randint(2, 5)
+        text, task = str(rng.randrange(10 ** (digits - 1), 10**digits)), "number"
+    else:
+        text, task = rng.choice(materials.words(split)), "word"
+        # Written words are mostly lower case; names and headings are not.
+        case = rng.random()
+        text = text.upper() if case < 0.04 else text.capitalize() if case < 0.12 else text
+    image, boxes = typeset(text, typefaces(materials, split), materials.photos(split), rng)
+    return Item(task, TASKS[task], text, image, boxes)
+
+
+def typeset(
+    text: str, fonts: Sequence[Path], photos: Sequence[Image.Image], rng: random.Random
+) -> tuple[Image.Image, list[CharBox]]:
+    """One word or number on a picture 48-112 px wide and 20-32 px high, with its char boxes."""
+    font = fit_font(rng.choice(fonts), rng.randint(14, 22), [text], 100)
+    left, top, right, bottom = (round(edge) for edge in font.getbbox(text, anchor="ls"))
+    width = min(112, max(48, right - left + rng.randint(6, 16)))
+    height = min(32, max(20, bottom - top + rng.randint(5, 12)))
+    x = rng.randint(2, width - (right - left) - 2) - left
+    baseline = rng.randint(2, max(2, height - (bottom - top) - 2)) - top
+    if photos and rng.random() < 0.15:
+        image, ink = fade(photo_crop(photos, width, height, rng), rng)
+    else:
+        ink, paper = colors(rng)
+        image = Image.new("RGB", (width, height), paper)
+    boxes = draw_text(image, text, x, baseline, font, ink, rng.choice((0.0, 0.0, 0.0, 0.5)))
+    return wear(image, rng), boxes
+
+
+def page_word(page: PageText, held: frozenset[str], rng: random.Random) -> Item | None:
+    """One word of 3-8 letters as it stands on a real page, or None if a few tries find no such word."""
+    for _ in range(30):
+        line = rng.choice(page.lines)
+        at = rng.randrange(len(line))
+        text = text_of(line[at : at + 1])
+        if 3 <= len(text) <= 8 and text.isascii() and text.isalpha() and text.lower() not in held:
+            image, boxes = crop_words(page, line, at, at + 1, rng.uniform(12.0, 20.0), rng)
+            if image.width <= 112 and image.height <= 32:
+                return Item("page_word", TASKS["page_word"], text, repaint(image, rng), boxes)
+    return None
+
+
+def repaint(image: Image.Image, rng: random.Random) -> Image.Image:
+    """Now and then the same page on other paper, in another ink; then wear."""
+    if rng.random() < 0.35:
+        ink, paper = colors(rng)
+        image = ImageOps.colorize(image.convert("L"), ink, paper)
+    return wear(image, rng)
+
+
+@lru_cache(maxsize=8)
+def held_words(materials: Materials) -> frozenset[str]:
+    """Words that may stand on no training picture."""
+    return frozenset(materials.words("heldout"))

@@ -1,0 +1,191 @@
+"""The verbs. Heavy imports live inside a verb, so that --help answers at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mm15.base.errors import MM15Error
+
+app = typer.Typer(
+    name="mm15",
+    help="The open system that the MM1.5 paper describes: mix data, train three stages, measure by ability, chat.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+mix_app = typer.Typer(help="Mixtures: what is drawn and how often.", no_args_is_help=True)
+data_app = typer.Typer(help="Data sets: build them from real material.", no_args_is_help=True)
+app.add_typer(mix_app, name="mix")
+app.add_typer(data_app, name="data")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Change a recipe value: a.b=value (repeatable).")]
+Data = Annotated[Path, typer.Option("--data", help="Folder that the recipe's source paths start from.")]
+
+
+def main() -> None:
+    """Run a verb; errors that mm15 raises on purpose are printed as a sentence, without a traceback."""
+    try:
+        app()
+    except MM15Error as error:
+        print(f"mm15: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def show(value: Any, as_json: bool, text: str) -> None:
+    """Print a result for people or for programs."""
+    if as_json:
+        print(json.dumps(asdict(value) if is_dataclass(value) and not isinstance(value, type) else value, default=str))
+    else:
+        print(text)
+
+
+@app.command()
+def quickstart(
+    out: Annotated[Path, typer.Option(help="Run folder; an interrupted quickstart in it is continued.")] = Path(
+        "runs/quickstart"
+    ),
+    seed: Annotated[int, typer.Option(help="Seed of data, initial weights and order.")] = 0,
+    pdf: Annotated[Path | None, typer.Option(help="A folder of your own PDFs to read beside the shipped one.")] = None,
+    tiny: Annotated[bool, typer.Option(help="A minute's walk through the same code; learns nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Build data from real material, train a miniature through all stages, evaluate it, write the report."""
+    from mm15.quickstart import run_quickstart
+
+    results = run_quickstart(out, seed=seed, pdfs=pdf, tiny=tiny)
+    show(results, as_json, "")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what this machine can do, what is missing, and the fix."""
+    from mm15.doctor import examine
+
+    findings = examine()
+    lines = [
+        f"{'ok  ' if finding.ok else 'FAIL'} {finding.name:<14} {finding.value}"
+        + ("" if finding.ok else f"\n     fix: {finding.fix}")
+        for finding in findings
+    ]
+    show([asdict(finding) for finding in findings], as_json, "\n".join(lines))
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe file, or the name of a shipped one (e.g. sft-mini).")],
+    out: Annotated[Path, typer.Option(help="Run folder to make.")],
+    data: Data = Path(),
+    from_: Annotated[Path | None, typer.Option("--from", help="Bundle to start from.")] = None,
+    changes: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Train one stage: a bundle in, a bundle out."""
+    from mm15.stage import start_stage
+
+    result = start_stage(recipe, out, data=data, init=from_, changes=changes or ())
+    show(result, as_json, f"{out}/bundle is ready. Next: mm15 chat {out}/bundle --image PICTURE 'question'")
+    raise typer.Exit(0 if result.finished else 130)
+
+
+@app.command()
+def resume(
+    run: Annotated[Path, typer.Argument(help="A run folder that stopped.")],
+    accept_plan: Annotated[bool, typer.Option(help="Go on although the data changed since the checkpoint.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Continue an interrupted run from its newest valid checkpoint, exactly."""
+    from mm15.stage import resume_stage
+
+    result = resume_stage(run, accept_plan=accept_plan)
+    show(result, as_json, f"{run}/bundle is ready. Next: mm15 chat {run}/bundle --image PICTURE 'question'")
+    raise typer.Exit(0 if result.finished else 130)
+
+
+@app.command(name="eval")
+def evaluate(
+    bundle: Annotated[Path, typer.Argument(help="A bundle or run folder.")],
+    data: Annotated[Path, typer.Option(help="Folder with the held-out files.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for predictions and results.")] = None,
+    benchmark: Annotated[list[str] | None, typer.Option(help="Only these benchmarks (repeatable).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a bundle by ability on held-out items."""
+    from mm15.bundle import load_bundle
+    from mm15.evals.run import evaluate as run_benchmarks
+    from mm15.evals.run import results_json
+
+    loaded = load_bundle(bundle)
+    report = run_benchmarks(loaded.model, loaded.processor, data, benchmarks=benchmark, out=out)
+    lines = [
+        f"{score.benchmark:<22} {score.category:<14} {score.metric:<14} {score.value:6.1f}  n={score.n}"
+        for score in report.scores
+    ]
+    show(results_json(report), as_json, "\n".join(lines))
+
+
+@app.command()
+def chat(
+    bundle: Annotated[Path, typer.Argument(help="A bundle or run folder.")],
+    question: Annotated[str | None, typer.Argument(help="Leave out to talk interactively.")] = None,
+    image: Annotated[list[Path] | None, typer.Option(help="A picture (repeatable).")] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(help="x1,y1,x2,y2 in pixels of the first picture (repeatable); stands where the question says []."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write the picture with the answer's boxes drawn.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(help="Longest answer.")] = 256,
+    as_json: Json = False,
+) -> None:
+    """Ask about pictures: text, boxes in pixels, and an annotated copy of the picture."""
+    import mm15
+    from mm15.generate.chat import parse_box, talk
+
+    session = mm15.load(bundle)
+    images = list(image or ())
+    if question is None:
+        talk(session, images, annotated=out)
+        return
+    reply = session.ask(
+        question, images=images, regions=[parse_box(text) for text in box or ()], max_new_tokens=max_new_tokens
+    )
+    annotated = reply.save_annotated(out) if out and reply.regions else None
+    lines = [reply.text, *(str(region) for region in reply.regions)]
+    show(reply.to_json(annotated), as_json, "\n".join(lines + ([f"drawn: {annotated}"] if annotated else [])))
+
+
+@mix_app.command("show")
+def mix_show(
+    recipe: Annotated[Path, typer.Argument(help="A recipe file or the name of a shipped one.")],
+    data: Data = Path(),
+    changes: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Print what a recipe would draw: share, draws and epochs of every source."""
+    from mm15.stage import mixture_of
+
+    rows, text = mixture_of(recipe, data, changes or ())
+    show(rows, as_json, text)
+
+
+@data_app.command("build")
+def data_build(
+    out: Annotated[Path, typer.Option(help="Folder to write data sets into (train/ and heldout/).")],
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    pdf: Annotated[Path | None, typer.Option(help="A folder of your own PDFs.")] = None,
+    tiny: Annotated[bool, typer.Option(help="A few rows of each.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Build the quickstart's training and held-out data sets from the shipped material."""
+    from mm15.quickstart import build_data
+
+    reports = build_data(out, seed=seed, pdfs=pdf, tiny=tiny)
+    show(reports, as_json, "\n".join(f"{report['name']:<28} {report['rows']:>7} rows" for report in reports))

@@ -1,0 +1,146 @@
+"""From the plan to packed batches: read, encode and pack, here or in worker processes, always in the same order.
+
+A row that turns out to be unreadable is left out of its pack, counted against its source's budget and named; no
+neighbour takes its place. The state is the next global pack number and the plan's hash.
+
+Workers are processes, started clean (never forked from a process with threads or a GPU), each with its own pipe. Pack i
+is read by worker i mod workers, so order and content do not depend on how many there are.
+"""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import fields
+from multiprocessing.connection import Connection
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mm15.base.batch import IGNORE, EncodedSample, PackedBatch, pack
+from mm15.base.errors import MM15Error, SkipSample
+from mm15.data.planner import Address, Planner
+from mm15.data.source import PROCESSES, Skip, Source, check_skip_rate
+from mm15.processor import Processor
+
+SKIPS_FORGIVEN = 10
+"""Skips per source before its rate counts: one bad row among the first five is not 20 %."""
+
+ReadPack = tuple[PackedBatch, list[tuple[int, Skip]]]
+"""The batch, and what was skipped as (source number, skip)."""
+
+
+class Loader:
+    """Endless iterator over ``(global pack number, PackedBatch)`` for one rank.
+
+    Args:
+        planner: which rows share a pack.
+        sources: in the order in which the plan was built.
+        processor: encodes the samples.
+        start: the global pack number that all ranks start from (``Planner.restore``).
+        rank: takes packs start + rank, start + rank + world, …
+        workers: processes that read ahead; 0 reads here, when asked.
+        prefetch: packs that each worker is ahead.
+        timeout_s: a worker that is silent for so long is given up.
+
+    Raises (while iterating):
+        SkipBudgetExceeded: too many rows of a source could not be read.
+        MM15Error: a worker died or is stuck; names it and the pack.
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        sources: Sequence[Source],
+        processor: Processor,
+        start: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 0,
+        prefetch: int = 2,
+        timeout_s: float = 300,
+    ) -> None:
+        self.planner = planner
+        self.sources = list(sources)
+        self.processor = processor
+        self.rank = rank
+        self.world = world
+        self.data_wait = 0.0
+        """Seconds that the last batch was waited for."""
+        self.drawn: Counter[str] = Counter()
+        self.skips: defaultdict[str, list[Skip]] = defaultdict(list)
+        self._next = start
+        self._workers = Workers(workers, prefetch, timeout_s, self.sources, processor) if workers else None
+
+    def __iter__(self) -> Loader:
+        return self
+
+    def __next__(self) -> tuple[int, PackedBatch]:
+        began = time.perf_counter()
+        number = self._next + self.rank
+        if self._workers:
+            batch, skips = self._workers.read(number, self.world, self.planner)
+        else:
+            batch, skips = read_pack(self.planner.pack(number), self.sources, self.processor)
+        self._account(batch, skips)
+        self._next += self.world
+        self.data_wait = time.perf_counter() - began
+        return number, batch
+
+    def state(self) -> dict[str, Any]:
+        """What to save so that ``Planner.restore`` goes on after the batches that all ranks have taken so far."""
+        return self.planner.state(self._next)
+
+    def close(self) -> None:
+        """End the workers."""
+        if self._workers:
+            self._workers.close()
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _account(self, batch: PackedBatch, skips: Sequence[tuple[int, Skip]]) -> None:
+        self.drawn.update(batch.sources)
+        for source, skip in skips:
+            config = self.sources[source].config
+            self.drawn[config.name] += 1
+            self.skips[config.name].append(skip)
+            allowed = max(SKIPS_FORGIVEN, config.max_skip_rate * self.drawn[config.name])
+            check_skip_rate(config, self.skips[config.name], self.drawn[config.name], allowed)
+
+
+def read_pack(addresses: Sequence[Address], sources: Sequence[Source], processor: Processor) -> ReadPack:
+    """Read, encode and pack some rows. Rows that cannot be used are left out and returned.
+
+    Where nothing is left the batch is one untrained token, so that all ranks still take the same number of steps.
+    """
+    samples, skips = [], []
+    for index, row in addresses:
+        source = sources[index]
+        try:
+            samples.append(processor.encode(source.sample(row)))
+        except SkipSample as skip:
+            skips.append((index, Skip(row, source.address(row), skip.reason)))
+    if not samples:
+        tile = processor.config.split.tile
+        samples = [
+            EncodedSample(
+                tokens_T=torch.tensor([min(processor.stop_tokens)]),
+                labels_T=torch.tensor([IGNORE]),
+                tiles_NCHW=torch.zeros(0, 3, tile, tile, dtype=torch.uint8),
+                key="nothing left",
+                source="",
+                category="",
+            )
+        ]
+    return pack(samples, processor.image_token, processor.tokens_per_tile), skips

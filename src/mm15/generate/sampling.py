@@ -1,0 +1,57 @@
+"""Which token comes next: the likeliest, or a seeded draw.
+
+Legend: S sequences, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are chosen. Temperature 0 takes the likeliest and ignores the rest.
+
+    ``top_p`` draws from the fewest likeliest tokens whose probabilities reach it (nucleus sampling, arXiv 1904.09751).
+
+    Raises:
+        ValueError: naming every value that is out of range.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            problems.append(f"temperature must be a finite number of at least 0, found {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            problems.append(f"top_p must lie in (0, 1], found {self.top_p}")
+        if problems:
+            raise ValueError("; ".join(problems))
+
+
+def choose(logits_SV: Tensor, sampling: Sampling, generators: Sequence[torch.Generator]) -> list[int]:
+    """One token per sequence.
+
+    A draw uses the sequence's own CPU generator, so an answer depends on neither the rest of the batch nor the device.
+    """
+    if sampling.temperature == 0:
+        return logits_SV.argmax(-1).tolist()
+    probabilities_SV = (logits_SV.double().cpu() / sampling.temperature).softmax(-1)
+    return [
+        _draw(row_V, sampling.top_p, generator) for row_V, generator in zip(probabilities_SV, generators, strict=True)
+    ]
+
+
+def _draw(probabilities_V: Tensor, top_p: float, generator: torch.Generator) -> int:
+    sorted_V, order_V = probabilities_V.sort(descending=True, stable=True)
+    before_V = sorted_V.cumsum(0) - sorted_V
+    kept_V = torch.where(before_V < top_p, sorted_V, 0.0)
+    return int(order_V[torch.multinomial(kept_V, 1, generator=generator)])

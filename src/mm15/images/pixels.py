@@ -1,0 +1,163 @@
+"""Opening pictures safely, and the two pixel operations everything else uses: resize and to array.
+
+Everything a header can tell (format, sides, number of pixels) is checked before a pixel is decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from mm15.base.errors import PictureError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+"""The only decoders that are ever tried, whatever the bytes look like."""
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation → what brings the picture upright."""
+
+_SIDEWAYS = (5, 6, 7, 8)
+
+_BROKEN = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+"""What Pillow's decoders raise on damaged bytes; they promise no common type."""
+
+
+@dataclass(frozen=True)
+class PixelBudget:
+    """The largest picture that is opened: pixels, encoded bytes, longest side in px."""
+
+    max_pixels: int = 64_000_000
+    max_bytes: int = 64 << 20
+    max_side: int = 30_000
+
+
+BUDGET = PixelBudget()
+
+
+def open_picture(data: bytes, name: str = "picture", frame: int = 0, budget: PixelBudget = BUDGET) -> Image.Image:
+    """Decode a picture to upright 8-bit RGB.
+
+    CMYK and palettes are converted, 16-bit channels keep their high byte, transparency lies on white.
+
+    Args:
+        data: the encoded file.
+        name: what errors call it.
+        frame: which frame of an animation or page of a TIFF, from 0.
+        budget: what is refused before decoding.
+
+    Raises:
+        PictureError: empty, not one of ``FORMATS``, over the budget, truncated or damaged, no such frame, or of pixels
+            without a known range (floating point, 32-bit integers beyond 16 bits).
+    """
+    image = _open_header(data, name, frame, budget)
+    orientation = _orientation(image)
+    try:
+        image.load()
+        upright = _to_rgb(image, name)
+    except _BROKEN as error:
+        raise PictureError(f"{image.format} cannot be decoded: {error}", name) from error
+    return upright.transpose(_TURNS[orientation]) if orientation in _TURNS else upright
+
+
+def picture_size(data: bytes, name: str = "picture", frame: int = 0, budget: PixelBudget = BUDGET) -> tuple[int, int]:
+    """(width, height) of what ``open_picture`` returns, from the header alone.
+
+    Raises:
+        PictureError: empty, not one of ``FORMATS``, over the budget, no such frame.
+    """
+    image = _open_header(data, name, frame, budget)
+    width, height = image.size
+    return (height, width) if _orientation(image) in _SIDEWAYS else (width, height)
+
+
+def resize(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Bicubic with antialias. Reductions of six times and more are box-averaged first, to 3x the wanted size."""
+    return image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+
+
+def to_array(image: Image.Image) -> np.ndarray:
+    """The pixels as a writable uint8 [H, W, C]. Raises ``ValueError`` unless the image is RGB."""
+    if image.mode != "RGB":
+        raise ValueError(f"expected an RGB image, found mode {image.mode}; open_picture returns RGB")
+    return np.array(image)
+
+
+def _open_header(data: bytes, name: str, frame: int, budget: PixelBudget) -> Image.Image:
+    if not data:
+        raise PictureError("empty: 0 bytes", name)
+    if len(data) > budget.max_bytes:
+        raise PictureError(f"{len(data)} bytes, more than the {budget.max_bytes} allowed", name)
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except _BROKEN as error:
+        reason = f"not a readable {', '.join(FORMATS)} file (starts with {data[:12]!r}): {error}"
+        raise PictureError(reason, name) from error
+    _check_size(image, name, budget)
+    try:
+        image.seek(frame)
+    except _BROKEN as error:
+        raise PictureError(f"{image.format} has no frame {frame}: {error}", name) from error
+    _check_size(image, name, budget)
+    return image
+
+
+def _check_size(image: Image.Image, name: str, budget: PixelBudget) -> None:
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise PictureError(f"{width} x {height} px: no pixels", name)
+    if width * height > budget.max_pixels:
+        raise PictureError(f"{width} x {height} px is more than the {budget.max_pixels} pixels allowed", name)
+    if max(width, height) > budget.max_side:
+        raise PictureError(f"{width} x {height} px has a side over the {budget.max_side} px allowed", name)
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation from the header, 1 where there is none or it is damaged."""
+    if image.format == "TIFF":
+        return 1  # Pillow turns TIFF itself, its size included.
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1  # getexif() would decode all pixels in search of an EXIF block behind them.
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except _BROKEN:
+        return 1
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    if image.mode == "F":
+        raise PictureError("floating-point pixels have no known range; save it with 8 or 16 bits per channel", name)
+    if image.mode.startswith("I"):
+        grey_HW = np.asarray(image)
+        if grey_HW.min() < 0 or grey_HW.max() > 0xFFFF:
+            raise PictureError("32-bit pixels have no known range; save it with 8 or 16 bits per channel", name)
+        return Image.fromarray((grey_HW >> 8).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,239 @@
+"""Image splitting (MM1.5, "Dynamic image splitting"): which grid, how many tiles, and the tiles themselves.
+
+A picture is resized once, padded at the bottom and the right to ``rows * r`` x ``cols * r`` px, and cut row by row into
+tiles of r x r; an overview (the whole picture, longer side r) goes before or after them. Everything but the pixels
+follows from the size alone, so costs are known without decoding.
+
+Legend: N tiles, C = 3 channels, H W pixels, r the side of a tile in px.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Annotated, NamedTuple, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from mm15.base.config import Strict
+from mm15.images.pixels import resize, to_array
+
+STATIC_GRID = (2, 2)
+"""The grid of MM1 and of MM1.5's continual pre-training."""
+
+
+class SplitMode(StrEnum):
+    """``NONE``: one tile. ``STATIC``: always 2x2. ``DYNAMIC``: the grid that suits the picture."""
+
+    NONE = "none"
+    STATIC = "static"
+    DYNAMIC = "dynamic"
+
+
+class Overview(StrEnum):
+    """Where the whole picture goes. After the tiles it can attend to them (MM1.5's choice)."""
+
+    AFTER = "after"
+    BEFORE = "before"
+    NONE = "none"
+
+
+class Indicator(StrEnum):
+    """How the text around the tiles tells their place; written by the processor."""
+
+    INDEX = "index"
+    SEPS = "seps"
+    NONE = "none"
+
+
+class Reading(StrEnum):
+    """Two readings of "longer-side resize".
+
+    ``A``: the longer side fills its side of the grid, and a grid that the other side leaves is rejected.
+    ``B``: the picture is scaled as far as it fits; no grid is rejected.
+    """
+
+    A = "A"
+    B = "B"
+
+
+Channel = Annotated[int, Field(ge=0, le=255)]
+
+
+class SplitPolicy(Strict):
+    """The rule of splitting. Answering may use another one than training."""
+
+    mode: SplitMode = SplitMode.DYNAMIC
+    tile: int = Field(672, ge=1)
+    """Side r of a tile in px."""
+    n_min: int = Field(4, ge=1)
+    n_max: int = 9
+    """Tiles of a dynamic grid, without the overview."""
+    reading: Reading = Reading.A
+    tolerance: int = Field(0, ge=0)
+    """Px by which the shorter side may overshoot its grid under reading A; it is then squeezed to fit."""
+    overview: Overview = Overview.AFTER
+    indicator: Indicator = Indicator.INDEX
+    max_split_images: int = Field(2, ge=0)
+    """A sample with more pictures than this is not split."""
+    pad_color: tuple[Channel, Channel, Channel] = (123, 117, 104)
+    """RGB of the padding: CLIP's mean."""
+
+    @model_validator(mode="after")
+    def _has_grids(self) -> Self:
+        candidate_grids(self.n_min, self.n_max)
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """How a picture lies on its tiles."""
+
+    rows: int
+    cols: int
+    height: int
+    """Height of the resized picture in px, at least 1 and at most rows * r."""
+    width: int
+    """Width of the resized picture in px, at least 1 and at most cols * r."""
+    covers: bool
+    """The picture was not shrunk."""
+    scale: float
+    """Resized over original side."""
+
+
+class TileSlot(NamedTuple):
+    """Place of a tile in its grid, counted from 1; (0, 0) is the overview, or a picture that is not split."""
+
+    row: int
+    col: int
+
+
+WHOLE = TileSlot(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTiles:
+    """A cut picture: tile n of ``tiles_NCHW`` (uint8 RGB, unnormalised) lies at ``slots[n]``."""
+
+    tiles_NCHW: Tensor
+    slots: tuple[TileSlot, ...]
+    grid: Grid
+
+
+def candidate_grids(n_min: int, n_max: int) -> list[tuple[int, int]]:
+    """All (rows, cols) with n_min <= rows * cols <= n_max, by rows, then columns.
+
+    Raises:
+        ValueError: the range is empty.
+    """
+    if not 1 <= n_min <= n_max:
+        raise ValueError(f"n_min = {n_min} and n_max = {n_max} leave no grid; 1 <= n_min <= n_max is needed")
+    return [
+        (rows, cols) for rows in range(1, n_max + 1) for cols in range(1, n_max // rows + 1) if rows * cols >= n_min
+    ]
+
+
+def choose_grid(height: int, width: int, policy: SplitPolicy, images_in_sample: int = 1) -> Grid:
+    """The grid of a picture of ``height`` x ``width`` px (MM1.5, "Dynamic image splitting").
+
+    Dynamic: among the grids that hold the picture without shrinking it, the one with the least padding; if there is
+    none, the one that shrinks it least. Ties go to the least padding, the fewest tiles, the squarer grid. Padding is
+    counted from unrounded sides, because exact ties are common (squares) and rounding would settle them at random.
+
+    Args:
+        images_in_sample: pictures in the whole sample; with more than ``policy.max_split_images`` none is split.
+
+    Raises:
+        ValueError: a side below 1 px.
+    """
+    if height < 1 or width < 1:
+        raise ValueError(f"a picture of {height} x {width} px (height x width) cannot be split: sides start at 1 px")
+    if policy.mode is SplitMode.NONE or images_in_sample > policy.max_split_images:
+        return _fit(height, width, 1, 1, policy.tile)
+    if policy.mode is SplitMode.STATIC:
+        return _fit(height, width, *STATIC_GRID, policy.tile)
+    return _choose(height, width, policy.n_min, policy.n_max, policy.tile, policy.reading, policy.tolerance)
+
+
+@lru_cache(maxsize=1 << 16)
+def _choose(height: int, width: int, n_min: int, n_max: int, r: int, reading: Reading, tolerance: int) -> Grid:
+    best: tuple[tuple[float, ...], int, int, float] | None = None
+    for rows, cols in candidate_grids(n_min, n_max):
+        by_height, by_width = rows * r / height, cols * r / width
+        if reading is Reading.B:
+            scale = min(by_height, by_width)
+        else:
+            scale = by_width if width >= height else by_height
+            if round(height * scale) > rows * r + tolerance or round(width * scale) > cols * r + tolerance:
+                continue
+        padding = round(rows * cols * r * r - height * scale * width * scale)
+        key = (-min(scale, 1.0), padding, rows * cols, abs(rows - cols))
+        if best is None or key < best[0]:
+            best = (key, rows, cols, scale)
+    assert best is not None, "one row or one column of tiles holds every picture"
+    return _place(height, width, best[1], best[2], r, best[3])
+
+
+def tile_layout(height: int, width: int, policy: SplitPolicy, images_in_sample: int = 1) -> list[TileSlot]:
+    """The tiles of a picture in the order the model sees them, from its size in px alone; see ``choose_grid``."""
+    grid = choose_grid(height, width, policy, images_in_sample)
+    return list(_slots(grid.rows, grid.cols, policy.overview))
+
+
+def split_image(image: Image.Image, policy: SplitPolicy, images_in_sample: int = 1) -> ImageTiles:
+    """Cut an RGB picture into the tiles that ``tile_layout`` announces for its size.
+
+    Raises:
+        ValueError: the image is not RGB.
+    """
+    grid = choose_grid(image.height, image.width, policy, images_in_sample)
+    rows, cols, r = grid.rows, grid.cols, policy.tile
+    slots = _slots(rows, cols, policy.overview)
+    tiles_NCHW = np.empty((len(slots), 3, r, r), dtype=np.uint8)
+    start = int(slots[0] == WHOLE and len(slots) > 1)
+    canvas_HWC = _canvas(image, grid, policy)
+    tiles_NCHW[start : start + rows * cols].reshape(rows, cols, 3, r, r)[...] = canvas_HWC.reshape(
+        rows, r, cols, r, 3
+    ).transpose(0, 2, 4, 1, 3)
+    if len(slots) > rows * cols:
+        overview_HWC = _canvas(image, _fit(image.height, image.width, 1, 1, policy.tile), policy)
+        tiles_NCHW[slots.index(WHOLE)] = overview_HWC.transpose(2, 0, 1)
+    return ImageTiles(torch.from_numpy(tiles_NCHW), slots, grid)
+
+
+@lru_cache
+def _slots(rows: int, cols: int, overview: Overview) -> tuple[TileSlot, ...]:
+    if rows * cols == 1:
+        return (WHOLE,)  # The only tile is the whole picture; an overview would repeat it.
+    tiles = tuple(TileSlot(row, col) for row in range(1, rows + 1) for col in range(1, cols + 1))
+    if overview is Overview.NONE:
+        return tiles
+    return (*tiles, WHOLE) if overview is Overview.AFTER else (WHOLE, *tiles)
+
+
+def _fit(height: int, width: int, rows: int, cols: int, r: int) -> Grid:
+    """The picture as large as the grid holds it."""
+    return _place(height, width, rows, cols, r, min(rows * r / height, cols * r / width))
+
+
+def _place(height: int, width: int, rows: int, cols: int, r: int, scale: float) -> Grid:
+    """A very thin picture keeps one pixel; one that overshoots within the tolerance is squeezed onto its grid."""
+    resized_height = min(max(round(height * scale), 1), rows * r)
+    resized_width = min(max(round(width * scale), 1), cols * r)
+    return Grid(rows, cols, resized_height, resized_width, covers=scale >= 1, scale=scale)
+
+
+def _canvas(image: Image.Image, grid: Grid, policy: SplitPolicy) -> np.ndarray:
+    """The resized picture in the upper left of a padded array [rows * r, cols * r, 3]."""
+    resized = resize(image, grid.width, grid.height)
+    full_size = (grid.cols * policy.tile, grid.rows * policy.tile)
+    if resized.size == full_size:
+        return to_array(resized)
+    canvas = Image.new("RGB", full_size, policy.pad_color)
+    canvas.paste(resized)
+    return to_array(canvas)

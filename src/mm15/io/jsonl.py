@@ -1,0 +1,130 @@
+"""JSON lines: one object per line, in order or by row number. Blank lines are not rows, but they count as lines."""
+
+from __future__ import annotations
+
+import json
+import os
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mm15.base.errors import SkipSample
+from mm15.io.atomic import open_atomic, write_atomic
+
+
+def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number from 1, row) of every row of a file.
+
+    Raises:
+        SkipSample: naming file:line, where a line is not a JSON object.
+    """
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.isspace():
+                yield number, _decode(line, f"{path}:{number}")
+
+
+def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as a whole new file, atomically.
+
+    Raises:
+        ValueError: a value that JSON or UTF-8 does not have (NaN, infinity, half a surrogate pair).
+    """
+    with open_atomic(path) as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+
+
+class JsonlIndex:
+    """Rows of a JSONL file by number, without holding the file.
+
+    The places of the rows lie in ``<file>.idx``, an int64 ``.npy`` array [rows + 1, 2]: first (size, mtime in ns) of
+    the file it was made from, then (byte offset, line number) per row. It is written once, memory-mapped, and made
+    anew when the file has changed. Where the folder is read-only it is kept in memory. A pickled index travels as its
+    path only.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        found = os.stat(self.path)
+        stamp = (found.st_size, found.st_mtime_ns)
+        sidecar = Path(f"{self.path}.idx")
+        table = _read_sidecar(sidecar, stamp)
+        if table is None:
+            table = _scan(self.path, stamp)
+            buffer = BytesIO()
+            np.save(buffer, table)
+            with suppress(OSError):
+                write_atomic(sidecar, buffer.getvalue())
+        self._rows = table[1:]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __reduce__(self) -> tuple[type[JsonlIndex], tuple[Path]]:
+        return JsonlIndex, (self.path,)
+
+    def address(self, row: int) -> str:
+        """``file:line`` of a row."""
+        return f"{self.path}:{self._place(row)[1]}"
+
+    def row_bytes(self, row: int) -> bytes:
+        """The bytes of a row, its line end included. Raises ``IndexError`` beyond the last row."""
+        with open(self.path, "rb") as file:
+            file.seek(self._place(row)[0])
+            return file.readline()
+
+    def row(self, row: int) -> dict[str, Any]:
+        """A decoded row.
+
+        Raises:
+            IndexError: there is no such row.
+            SkipSample: naming file:line, where the line is not a JSON object.
+        """
+        return _decode(self.row_bytes(row), self.address(row))
+
+    def _place(self, row: int) -> tuple[int, int]:
+        if not 0 <= row < len(self):
+            raise IndexError(f"{self.path} has {len(self)} rows, there is no row {row}")
+        offset, line = self._rows[row].tolist()
+        return offset, line
+
+
+def _decode(line: bytes, address: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise SkipSample(f"not valid JSON: {error}", address) from error
+    if not isinstance(row, dict):
+        raise SkipSample(f"expected a JSON object, found {type(row).__name__}", address)
+    return row
+
+
+def _scan(path: Path, stamp: tuple[int, int]) -> np.ndarray:
+    places = array("q", stamp)
+    offset = 0
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.isspace():
+                places.append(offset)
+                places.append(number)
+            offset += len(line)
+    return np.frombuffer(places, dtype=np.int64).reshape(-1, 2)
+
+
+def _read_sidecar(path: Path, stamp: tuple[int, int]) -> np.ndarray | None:
+    """The sidecar, or nothing if it is missing, damaged or of another version of the file."""
+    try:
+        table = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    fits = table.dtype == np.int64 and table.ndim == 2 and table.shape[0] >= 1 and table.shape[1] == 2
+    return table if fits and tuple(table[0].tolist()) == stamp else None

@@ -1,0 +1,186 @@
+"""Attention over a flat stream of segments, and over batches of equal length.
+
+Legend: T positions of the stream, S segments of a bucket, L their padded length, H query heads, G key/value heads,
+N = H + 2 G heads of the fused projection, D head width, P patches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention.varlen import varlen_attn
+
+WRITTEN_OUT_UP_TO = 256
+"""On CPUs, written-out products beat the fused kernel up to about this length (and need L² memory)."""
+
+BUCKET_FILL = 0.75
+"""A segment shorter than this share of its bucket's longest opens a new bucket."""
+
+ALIGN = 32
+"""Bucket lengths are multiples of this: the softmax kernel is up to twice as fast on whole vectors."""
+
+
+class Bucket(NamedTuple):
+    """Segments padded to one length."""
+
+    segments: int
+    length: int
+
+
+class Segments:
+    """Where the segments of a packed stream lie; built once per batch and shared by all layers.
+
+    On CUDA the variable-length kernel reads the borders. Elsewhere segments of similar length are regrouped, by one
+    gather of head rows, into padded buckets [S, H, L, D]. Padding repeats a segment's own last row and stands behind
+    it, so causal attention never shows it to a real position, and its gradient is exactly zero.
+    """
+
+    def __init__(self, borders: Sequence[int], num_heads: int, num_kv_heads: int, device: torch.device) -> None:
+        lengths = [end - start for start, end in zip(borders, borders[1:], strict=False)]
+        self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
+        self.longest = max(lengths)
+        self.borders = torch.tensor(borders, dtype=torch.int32, device=device)
+        self.buckets: list[Bucket] = []
+        if device.type != "cuda":
+            self._regroup(torch.tensor(borders), lengths)
+
+    def _regroup(self, borders: Tensor, lengths: list[int]) -> None:
+        order = sorted(range(len(lengths)), key=lambda segment: -lengths[segment])
+        num_heads, num_kv_heads = self.num_heads, self.num_kv_heads
+        total = num_heads + 2 * num_kv_heads
+        head_groups = torch.arange(total).split([num_heads, num_kv_heads, num_kv_heads])
+        rows, real, out_rows, out_real = [], [], [], []
+        while order:
+            longest = lengths[order[0]]
+            members = [segment for segment in order if lengths[segment] >= BUCKET_FILL * longest]
+            order = order[len(members) :]
+            length = math.ceil(longest / ALIGN) * ALIGN
+            self.buckets.append(Bucket(len(members), length))
+            starts_S1, ends_S1 = borders[members, None], borders[1:][members, None]
+            token_SL = starts_S1 + torch.arange(length)
+            real_S1L = (token_SL < ends_S1)[:, None]
+            token_S1L = token_SL.minimum(ends_S1 - 1)[:, None]
+            for heads in head_groups:
+                row_SHL = token_S1L * total + heads[:, None]
+                rows.append(row_SHL.flatten())
+                real.append(real_S1L.expand_as(row_SHL).flatten())
+            out_SHL = token_S1L * num_heads + head_groups[0][:, None]
+            out_rows.append(out_SHL.flatten())
+            out_real.append(real_S1L.expand_as(out_SHL).flatten())
+        # Two pairs of mutually inverse row maps: fused rows of the stream ↔ bucket slots, bucket outputs ↔ stream.
+        self.into, self.into_back = _inverse_pair(torch.cat(rows), torch.cat(real))
+        out, self.out = _inverse_pair(torch.cat(out_rows), torch.cat(out_real))
+        # Padding slots receive the zero row that stands behind the last row.
+        self.out_back = torch.where(torch.cat(out_real), out, self.out.numel())
+
+
+def _inverse_pair(row_of_slot: Tensor, is_real: Tensor) -> tuple[Tensor, Tensor]:
+    slots = is_real.nonzero().flatten()
+    slot_of_row = torch.empty_like(slots)
+    slot_of_row[row_of_slot[slots]] = slots
+    return row_of_slot, slot_of_row
+
+
+class _Into(torch.autograd.Function):
+    """Rows into bucket slots. The gradient of a row is that of its one real slot: padding has none to give."""
+
+    @staticmethod
+    def forward(ctx: Any, x_RD: Tensor, segments: Segments) -> Tensor:
+        ctx.segments = segments
+        return x_RD.index_select(0, segments.into)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0].index_select(0, ctx.segments.into_back), None
+
+
+class _OutOf(torch.autograd.Function):
+    """Bucket outputs back to stream order; padding slots get a zero gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x_RD: Tensor, segments: Segments) -> Tensor:
+        ctx.segments = segments
+        return x_RD.index_select(0, segments.out)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return F.pad(grads[0], (0, 0, 0, 1)).index_select(0, ctx.segments.out_back), None
+
+
+def causal_attention(qkv_TND: Tensor, segments: Segments) -> Tensor:
+    """Causal grouped-query attention inside every segment of a stream.
+
+    Args:
+        qkv_TND: query heads, then key heads, then value heads.
+        segments: of the same stream.
+
+    Returns:
+        [T, H, D].
+    """
+    num_heads, num_kv_heads = segments.num_heads, segments.num_kv_heads
+    head_dim = qkv_TND.shape[-1]
+    if qkv_TND.is_cuda:
+        q_THD, k_TGD, v_TGD = qkv_TND.split([num_heads, num_kv_heads, num_kv_heads], dim=1)
+        out = varlen_attn(
+            q_THD,
+            k_TGD,
+            v_TGD,
+            segments.borders,
+            segments.borders,
+            segments.longest,
+            segments.longest,
+            window_size=(-1, 0),
+            enable_gqa=num_heads != num_kv_heads,
+        )
+        assert isinstance(out, Tensor)
+        return out
+    rows_RD = _Into.apply(qkv_TND.reshape(-1, head_dim), segments)
+    outs, start = [], 0
+    for num_segments, length in segments.buckets:
+        blocks = []
+        for heads in (num_heads, num_kv_heads, num_kv_heads):
+            end = start + num_segments * heads * length
+            blocks.append(rows_RD[start:end].view(num_segments, heads, length, head_dim))
+            start = end
+        outs.append(attend(*blocks, causal=True).reshape(-1, head_dim))
+    return _OutOf.apply(torch.cat(outs), segments).view(-1, num_heads, head_dim)
+
+
+def attend(q_SHLD: Tensor, k_SGLD: Tensor, v_SGLD: Tensor, causal: bool = False) -> Tensor:
+    """Softmax attention of equal-length rows, [S, H, L, D]; H is a multiple of G."""
+    num_segments, num_heads, length, head_dim = q_SHLD.shape
+    num_kv_heads, num_keys = k_SGLD.shape[1], k_SGLD.shape[2]
+    if q_SHLD.is_cuda or max(length, num_keys) > WRITTEN_OUT_UP_TO:
+        return F.scaled_dot_product_attention(
+            q_SHLD, k_SGLD, v_SGLD, is_causal=causal, enable_gqa=num_heads != num_kv_heads
+        )
+    # The heads of a group share their keys: they become more query rows of one product.
+    rows = num_heads // num_kv_heads * length
+    q = q_SHLD.reshape(num_segments * num_kv_heads, rows, head_dim)
+    k, v = (x.reshape(num_segments * num_kv_heads, num_keys, head_dim) for x in (k_SGLD, v_SGLD))
+    mask = q.new_zeros(1)
+    if causal:
+        mask = q.new_full((length, length), -math.inf).triu(1).repeat(rows // length, 1)
+    scores = torch.baddbmm(mask, q, k.transpose(1, 2), beta=int(causal), alpha=head_dim**-0.5)
+    out = torch.bmm(scores.softmax(-1), v)
+    return out.view(num_segments, num_heads, length, head_dim)
+
+
+def attend_cached(q_SHD: Tensor, keys_SGLD: Tensor, values_SGLD: Tensor, mask_SL: Tensor) -> Tensor:
+    """One query position per sequence over cached keys.
+
+    Args:
+        mask_SL: 0 where a key may be seen, -inf elsewhere.
+
+    Returns:
+        [S, H, D].
+    """
+    num_sequences, num_heads, head_dim = q_SHD.shape
+    q_SGRD = q_SHD.view(num_sequences, keys_SGLD.shape[1], -1, head_dim)
+    scores = q_SGRD @ keys_SGLD.transpose(2, 3) * head_dim**-0.5 + mask_SL[:, None, None]
+    return (scores.softmax(-1) @ values_SGLD).view(num_sequences, num_heads, head_dim)

@@ -1,0 +1,153 @@
+"""Causal decoder: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
+
+Legend: T positions of a packed stream, S sequences, L places of the cache, D width or head width, V vocabulary,
+R rows kept at the end, H query heads, G key/value heads, N = H + 2 G.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mm15.model.attention import Segments, attend_cached, causal_attention
+from mm15.model.cache import KVCache
+from mm15.model.layers import Linear, RMSNorm, Rotation, Table
+from mm15.model.sizes import DecoderConfig
+
+
+class Stream:
+    """What all layers share about one pass over a packed stream: rotations, segments, and where to cache."""
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        positions_T: Tensor,
+        borders: tuple[int, ...],
+        dtype: torch.dtype,
+        cache: KVCache | None = None,
+    ) -> None:
+        device = positions_T.device
+        self.rotation = Rotation(positions_T, config.head_dim, config.rope_theta, dtype)
+        self.segments = Segments(borders, config.heads, config.kv_heads, device)
+        self.cache = cache
+        self.places_T = positions_T
+        if cache is not None:
+            lengths = self.segments.borders.diff().long()
+            self.sequence_T = torch.arange(len(lengths), device=device).repeat_interleave(lengths)
+
+    def attend(self, layer: int, qkv_TND: Tensor) -> Tensor:
+        """[T, N, D] → [T, H, D]; with a cache, keys and values are kept on the way."""
+        if self.cache is not None:
+            heads, kv_heads = self.segments.num_heads, self.segments.num_kv_heads
+            keys_TGD, values_TGD = qkv_TND[:, heads:].split(kv_heads, dim=1)
+            self.cache.write(layer, self.sequence_T, self.places_T, keys_TGD, values_TGD)
+        return causal_attention(qkv_TND, self.segments)
+
+
+class Step:
+    """What all layers share about one decoding step: one new position of each of S sequences."""
+
+    def __init__(self, config: DecoderConfig, cache: KVCache, dtype: torch.dtype, device: torch.device) -> None:
+        self.heads, self.kv_heads = config.heads, config.kv_heads
+        self.cache = cache
+        self.longest = max(cache.lengths)
+        self.places_S = torch.tensor(cache.lengths, device=device) - 1
+        self.sequence_S = torch.arange(cache.num_sequences, device=device)
+        self.rotation = Rotation(self.places_S, config.head_dim, config.rope_theta, dtype)
+        ahead_SL = torch.arange(self.longest, device=device) > self.places_S[:, None]
+        self.mask_SL = torch.zeros(ahead_SL.shape, dtype=dtype, device=device).masked_fill(ahead_SL, -math.inf)
+
+    def attend(self, layer: int, qkv_SND: Tensor) -> Tensor:
+        """[S, N, D] → [S, H, D] over everything cached so far and the new position itself."""
+        q_SHD, keys_SGD, values_SGD = qkv_SND.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
+        self.cache.write(layer, self.sequence_S, self.places_S, keys_SGD, values_SGD)
+        keys_SGLD = self.cache.keys_SGLD[layer][:, :, : self.longest]
+        values_SGLD = self.cache.values_SGLD[layer][:, :, : self.longest]
+        return attend_cached(q_SHD, keys_SGLD, values_SGLD, self.mask_SL)
+
+
+class Attention(nn.Module):
+    """Fused projection, optional per-head RMS norm of queries and keys, rotation, attention, output projection."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        heads, kv_heads, head_dim = config.heads, config.kv_heads, config.head_dim
+        self.head_dim = head_dim
+        self.heads, self.kv_heads = heads, kv_heads
+        parts = (heads * head_dim, kv_heads * head_dim, kv_heads * head_dim)
+        self.qkv = Linear(config.width, parts, bias=config.qkv_bias)
+        self.q_norm = RMSNorm(head_dim, config.norm_eps) if config.qk_norm else None
+        self.k_norm = RMSNorm(head_dim, config.norm_eps) if config.qk_norm else None
+        self.out = Linear(heads * head_dim, config.width, bias=False, gain=(2 * config.layers) ** -0.5)
+
+    def forward(self, x_TD: Tensor, layer: int, stream: Stream | Step) -> Tensor:
+        qkv_TND = self.qkv(x_TD).unflatten(-1, (-1, self.head_dim))
+        qk_TND, v_TGD = qkv_TND.split([self.heads + self.kv_heads, self.kv_heads], dim=1)
+        if self.q_norm is not None and self.k_norm is not None:
+            q_THD, k_TGD = qk_TND.split([self.heads, self.kv_heads], dim=1)
+            qk_TND = torch.cat([self.q_norm(q_THD), self.k_norm(k_TGD)], dim=1)
+        qkv_TND = torch.cat([stream.rotation(qk_TND), v_TGD], dim=1)
+        return self.out(stream.attend(layer, qkv_TND).flatten(1))
+
+
+class SwiGLU(nn.Module):
+    """down(SiLU(gate x) · up x)."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.gate_up = Linear(config.width, (config.mlp_width, config.mlp_width), bias=False)
+        self.down = Linear(config.mlp_width, config.width, bias=False, gain=(2 * config.layers) ** -0.5)
+
+    def forward(self, x_TD: Tensor) -> Tensor:
+        gate, up = self.gate_up(x_TD).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * up)
+
+
+class Block(nn.Module):
+    """Pre-norm decoder block."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm(config.width, config.norm_eps)
+        self.attention = Attention(config)
+        self.mlp_norm = RMSNorm(config.width, config.norm_eps)
+        self.mlp = SwiGLU(config)
+
+    def forward(self, x_TD: Tensor, layer: int, stream: Stream | Step, keep_R: Tensor | None = None) -> Tensor:
+        """``keep_R``: after attention only these rows go on; the others are read by nothing behind the last block."""
+        x_TD = x_TD + self.attention(self.attention_norm(x_TD), layer, stream)
+        if keep_R is not None:
+            x_TD = x_TD.index_select(0, keep_R)
+        return x_TD + self.mlp(self.mlp_norm(x_TD))
+
+
+class Decoder(nn.Module):
+    """Embedding, blocks, final norm, head."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = Table(config.vocab_size, config.width)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.final_norm = RMSNorm(config.width, config.norm_eps)
+        self.untied_head = None if config.tied_head else Linear(config.width, config.vocab_size, bias=False)
+
+    def embed(self, tokens_T: Tensor, dtype: torch.dtype) -> Tensor:
+        """Word embeddings [T, D]."""
+        return F.embedding(tokens_T, self.embedding.weight).to(dtype)
+
+    def forward(self, x_TD: Tensor, stream: Stream | Step, keep_R: Tensor | None = None) -> Tensor:
+        """Hidden states behind the final norm: [T, D], or [R, D] of the rows ``keep_R`` alone."""
+        for layer, block in enumerate(self.blocks):
+            is_last = layer == len(self.blocks) - 1
+            x_TD = block(x_TD, layer, stream, keep_R if is_last else None)
+        return self.final_norm(x_TD)
+
+    def head(self, hidden_RD: Tensor) -> Tensor:
+        """Logits [R, V] in the dtype of the hidden states."""
+        if self.untied_head is not None:
+            return self.untied_head(hidden_RD)
+        return F.linear(hidden_RD, self.embedding.weight.to(hidden_RD.dtype))

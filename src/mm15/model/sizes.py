@@ -1,0 +1,181 @@
+"""Typed sizes of the model: encoder, connector, decoder, and the named combinations."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from mm15.base.config import Strict
+
+Activation = Literal["quick_gelu", "gelu_tanh", "gelu"]
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+HALF = (0.5, 0.5, 0.5)
+
+
+class VisionConfig(Strict):
+    """A vision transformer over square tiles.
+
+    CLIP: ``class_token``, ``pre_norm``, no ``patch_bias``, no ``final_norm`` on patch features, ``norm_eps`` 1e-5.
+    SigLIP: the opposite of each, ``gelu_tanh`` and ``norm_eps`` 1e-6.
+    """
+
+    image_size: int = Field(gt=0)
+    patch_size: int = Field(gt=0)
+    width: int = Field(gt=0)
+    layers: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    mlp_width: int = Field(gt=0)
+    activation: Activation = "gelu"
+    class_token: bool = False
+    pre_norm: bool = False
+    patch_bias: bool = True
+    final_norm: bool = True
+    norm_eps: float = Field(default=1e-6, gt=0)
+    mean: tuple[float, float, float] = HALF
+    std: tuple[float, float, float] = HALF
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.image_size % self.patch_size:
+            raise ValueError(f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}")
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        return self
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side of a tile."""
+        return self.image_size // self.patch_size
+
+    @property
+    def num_patches(self) -> int:
+        """Patches of a tile: the length of its feature sequence."""
+        return self.grid**2
+
+
+class ConnectorConfig(Strict):
+    """How the patches of a tile become ``tokens`` decoder inputs.
+
+    ``depth`` is bottlenecks per stage (c-abstractor only), ``hidden`` the width inside (c-abstractor and attention),
+    ``mlp_depth`` the linear layers of the read-out, ``heads`` those of the attention pool.
+    """
+
+    kind: Literal["c-abstractor", "average", "attention"] = "c-abstractor"
+    tokens: int = Field(gt=0)
+    hidden: int = Field(default=1024, gt=0)
+    depth: int = Field(default=3, ge=0)
+    mlp_depth: int = Field(default=2, ge=1)
+    pre_norm: bool = False
+    heads: int = Field(default=8, gt=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.kind != "attention" and math.isqrt(self.tokens) ** 2 != self.tokens:
+            raise ValueError(f"tokens {self.tokens} must be a perfect square for kind '{self.kind}'")
+        if self.kind == "attention" and self.hidden % self.heads:
+            raise ValueError(f"hidden {self.hidden} is not a multiple of heads {self.heads}")
+        return self
+
+
+class DecoderConfig(Strict):
+    """A causal language model of the Llama family. ``qkv_bias``: Qwen2; ``qk_norm``: Qwen3."""
+
+    vocab_size: int = Field(gt=0)
+    width: int = Field(gt=0)
+    layers: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    kv_heads: int = Field(gt=0)
+    head_dim: int = Field(gt=0, multiple_of=2)
+    mlp_width: int = Field(gt=0)
+    rope_theta: float = Field(default=10_000.0, gt=0)
+    norm_eps: float = Field(default=1e-6, gt=0)
+    qkv_bias: bool = False
+    qk_norm: bool = False
+    tied_head: bool = True
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.heads % self.kv_heads:
+            raise ValueError(f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}")
+        return self
+
+
+class ModelConfig(Strict):
+    """Encoder, connector and decoder, and the token id whose positions hold image features."""
+
+    vision: VisionConfig
+    connector: ConnectorConfig
+    decoder: DecoderConfig
+    image_token: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.image_token >= self.decoder.vocab_size:
+            raise ValueError(f"image_token {self.image_token} is outside the vocabulary of {self.decoder.vocab_size}")
+        return self
+
+
+def with_vocab(config: ModelConfig, vocab_size: int, image_token: int) -> ModelConfig:
+    """The same model for another tokenizer."""
+    raw = config.model_dump()
+    raw["decoder"]["vocab_size"] = vocab_size
+    raw["image_token"] = image_token
+    return ModelConfig.model_validate(raw)
+
+
+def dfn_vit_h14(image_size: int = 378) -> VisionConfig:
+    """DFN5B-CLIP ViT-H/14, the encoder of MM1 and MM1.5; 378 px in pre-training, 672 px afterwards."""
+    return VisionConfig(
+        image_size=image_size,
+        patch_size=14,
+        width=1280,
+        layers=32,
+        heads=16,
+        mlp_width=5120,
+        activation="quick_gelu",
+        class_token=True,
+        pre_norm=True,
+        patch_bias=False,
+        final_norm=False,
+        norm_eps=1e-5,
+        mean=CLIP_MEAN,
+        std=CLIP_STD,
+    )
+
+
+def siglip_so400m14(image_size: int = 378) -> VisionConfig:
+    """SigLIP so400m/14: the same 27 × 27 and 48 × 48 grids under a freer licence."""
+    return VisionConfig(
+        image_size=image_size,
+        patch_size=14,
+        width=1152,
+        layers=27,
+        heads=16,
+        mlp_width=4304,
+        activation="gelu_tanh",
+    )
+
+
+SIZES: dict[str, ModelConfig] = {
+    "mini": ModelConfig(
+        vision=VisionConfig(image_size=48, patch_size=8, width=96, layers=3, heads=3, mlp_width=384),
+        connector=ConnectorConfig(tokens=9, hidden=96, depth=1),
+        decoder=DecoderConfig(
+            vocab_size=256, width=128, layers=3, heads=4, kv_heads=2, head_dim=32, mlp_width=352, qk_norm=True
+        ),
+        image_token=1,
+    ),
+    "debug": ModelConfig(
+        vision=VisionConfig(image_size=16, patch_size=4, width=32, layers=2, heads=2, mlp_width=64),
+        connector=ConnectorConfig(tokens=4, hidden=24, depth=1),
+        decoder=DecoderConfig(
+            vocab_size=64, width=48, layers=2, heads=4, kv_heads=2, head_dim=16, mlp_width=80, qk_norm=True
+        ),
+        image_token=1,
+    ),
+}
+"""Whole models by name. ``with_vocab`` gives them the vocabulary of a tokenizer."""

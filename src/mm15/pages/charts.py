@@ -1,0 +1,122 @@
+"""Bars and curves as inline SVG in the page's own colours. Coordinates are CSS pixels at the full width of the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from mm15.pages.html import Html, escape
+
+COLOURS = 9
+"""How many colours the page's style declares; further series start over."""
+
+WIDTH = 760
+
+
+def legend(names: Sequence[str]) -> Html:
+    """Names beside their colours, in series order."""
+    items = (f'<span><i style="background:{_colour(n)}"></i>{escape(name)}</span>' for n, name in enumerate(names))
+    return Html(f'<div class="legend">{"".join(items)}</div>')
+
+
+def bars(groups: Mapping[str, Sequence[float | None]], series: Sequence[str], maximum: float = 100.0) -> Html:
+    """Groups of lying bars, one bar per series, with its value; None leaves the bar out and says so.
+
+    Args:
+        groups: label → one value per series.
+        series: names for the legend, in the order of the values.
+        maximum: the value of a full bar.
+
+    Raises:
+        ValueError: a group does not have one value per series.
+    """
+    left, bar, gap = 190, 13, 12
+    plot = WIDTH - left - 60
+    parts, y = [], 0
+    for label, values in groups.items():
+        if len(values) != len(series):
+            raise ValueError(f"bars: group '{label}' has {len(values)} values for {len(series)} series")
+        middle = y + len(series) * bar / 2
+        parts.append(f'<text x="{left - 10}" y="{middle + 4:.0f}" text-anchor="end">{escape(label)}</text>')
+        for number, value in enumerate(values):
+            length = 0.0 if value is None else plot * min(max(value / maximum, 0.0), 1.0)
+            shown = "missing" if value is None else f"{value:.1f}"
+            parts.append(
+                f'<rect x="{left}" y="{y + 1}" width="{length:.1f}" height="{bar - 2}" rx="2" fill="{_colour(number)}">'
+                f"<title>{escape(f'{label}, {series[number]}: {shown}')}</title></rect>"
+                f'<text class="quiet" x="{left + length + 6:.1f}" y="{y + bar - 3}">{shown}</text>'
+            )
+            y += bar
+        y += gap
+    frame = f'<line class="grid" x1="{left}" y1="0" x2="{left}" y2="{y}"/>'
+    return Html(f"<figure>{legend(series)}{_svg(y, frame + ''.join(parts))}</figure>")
+
+
+def curves(
+    lines: Mapping[str, Sequence[tuple[float, float]]],
+    x_label: str = "step",
+    y_label: str = "loss",
+    most_points: int = 160,
+) -> Html:
+    """Lines over a shared frame with ticks and a legend.
+
+    Args:
+        lines: name → points (x, y), x rising. Points that are not finite are left out; more than ``most_points`` are
+            averaged in even runs, so that a long log stays a small page.
+    """
+    shown = {name: _thin([p for p in points if math.isfinite(p[0]) and math.isfinite(p[1])], most_points)
+             for name, points in lines.items()}  # fmt: skip
+    everything = [point for points in shown.values() for point in points]
+    if not everything:
+        return Html('<p class="quiet">No points to draw.</p>')
+    left, top, right, bottom, height = 56, 10, 14, 40, 260
+    x_ticks = _ticks(min(x for x, _ in everything), max(x for x, _ in everything))
+    y_ticks = _ticks(min(0.0, *(y for _, y in everything)), max(y for _, y in everything))
+
+    def across(x: float) -> float:
+        return left + (WIDTH - left - right) * (x - x_ticks[0]) / (x_ticks[-1] - x_ticks[0])
+
+    def down(y: float) -> float:
+        return top + (height - top - bottom) * (y_ticks[-1] - y) / (y_ticks[-1] - y_ticks[0])
+
+    parts = []
+    for tick in y_ticks:
+        parts.append(
+            f'<line class="grid" x1="{left}" y1="{down(tick):.1f}" x2="{WIDTH - right}" y2="{down(tick):.1f}"/>'
+        )
+        parts.append(f'<text class="quiet" x="{left - 8}" y="{down(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>')
+    for tick in x_ticks:
+        parts.append(
+            f'<text class="quiet" x="{across(tick):.1f}" y="{height - 20}" text-anchor="middle">{tick:g}</text>'
+        )
+    parts.append(f'<text class="quiet" x="{WIDTH - right}" y="{height - 4}" text-anchor="end">{escape(x_label)}</text>')
+    parts.append(f'<text class="quiet" x="{left + 6}" y="{top + 12}">{escape(y_label)}</text>')
+    for number, (name, points) in enumerate(shown.items()):
+        path = " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in points)
+        style = f'fill="none" stroke="{_colour(number)}" stroke-width="{2 if number == 0 else 1.4}"'
+        parts.append(f'<polyline points="{path}" {style}><title>{escape(name)}</title></polyline>')
+    return Html(f"<figure>{legend(list(shown))}{_svg(height, ''.join(parts))}</figure>")
+
+
+def _svg(height: float, body: str) -> str:
+    return f'<svg viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" role="img">{body}</svg>'
+
+
+def _colour(number: int) -> str:
+    return f"var(--c{number % COLOURS})"
+
+
+def _thin(points: list[tuple[float, float]], most: int) -> list[tuple[float, float]]:
+    run = math.ceil(len(points) / most) if points else 1
+    chunks = [points[start : start + run] for start in range(0, len(points), run)]
+    return [(sum(x for x, _ in chunk) / len(chunk), sum(y for _, y in chunk) / len(chunk)) for chunk in chunks]
+
+
+def _ticks(low: float, high: float, about: int = 6) -> list[float]:
+    """Round numbers (1, 2 or 5 times a power of ten apart) from at or below ``low`` to at or above ``high``."""
+    span = high - low or abs(high) or 1.0
+    power = 10.0 ** math.floor(math.log10(span / about))
+    step = next(power * factor for factor in (1, 2, 5, 10) if span / (power * factor) <= about)
+    first = math.floor(low / step)
+    last = max(math.ceil(high / step), first + 1)
+    return [round(number * step, 12) for number in range(first, last + 1)]

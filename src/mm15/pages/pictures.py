@@ -1,0 +1,92 @@
+"""A picture with boxes, points and lines over it: the picture as a ``data:`` address, the marks as SVG above it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from mm15.pages.html import Content, Html, content, escape
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something drawn on a picture, in pixels of that picture. A point has x1 = x2 and y1 = y2."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    label: str = ""
+    colour: str = "#ff3b30"
+    dashed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A thin line across a picture, in its pixels: the border of a tile."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
+def picture(
+    image: Image.Image,
+    marks: Sequence[Mark] = (),
+    lines: Sequence[Line] = (),
+    caption: Content = "",
+    max_side: int = 440,
+) -> Html:
+    """The picture, shrunk so that its longer side is at most ``max_side``, with its marks and a caption.
+
+    Marks keep the coordinates of the picture as given; the SVG view box does the scaling.
+    """
+    width, height = image.size
+    scale = min(1.0, max_side / max(width, height))
+    small = image.convert("RGB")
+    if scale < 1:
+        small = small.resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=88, subsampling=0)
+    address = "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    font = 13 * max(1.0, 1 / scale)
+    parts = [f'<image href="{address}" width="{width}" height="{height}" preserveAspectRatio="none"/>']
+    for line in lines:
+        parts.append(
+            f'<line x1="{line.x1:.1f}" y1="{line.y1:.1f}" x2="{line.x2:.1f}" y2="{line.y2:.1f}" class="tile" '
+            'vector-effect="non-scaling-stroke"/>'
+        )
+    parts += [_mark(mark, width, font) for mark in marks]
+    shown = max(small.width, 120)
+    svg = f'<svg viewBox="0 0 {width} {height}" width="{shown}" role="img">{"".join(parts)}</svg>'
+    below = f"<figcaption>{content(caption)}</figcaption>" if caption else ""
+    return Html(f"<figure>{svg}{below}</figure>")
+
+
+def _mark(mark: Mark, width: int, font: float) -> str:
+    style = f'stroke="{escape(mark.colour)}" stroke-width="2.5" vector-effect="non-scaling-stroke"'
+    if mark.dashed:
+        style += ' stroke-dasharray="6 4"'
+    if mark.x1 == mark.x2 and mark.y1 == mark.y2:
+        shape = f'<circle cx="{mark.x1:.1f}" cy="{mark.y1:.1f}" r="{font / 3:.1f}" fill="{escape(mark.colour)}"/>'
+    else:
+        shape = (
+            f'<rect x="{mark.x1:.1f}" y="{mark.y1:.1f}" width="{max(0.0, mark.x2 - mark.x1):.1f}" '
+            f'height="{max(0.0, mark.y2 - mark.y1):.1f}" fill="none" {style}/>'
+        )
+    if not mark.label:
+        return shape
+    # Above the box where there is room, else inside it; ending at the right edge where it would run out.
+    y = mark.y1 - font * 0.35 if mark.y1 > font * 1.4 else mark.y1 + font * 1.1
+    at_right = mark.x1 > width * 0.7
+    place = f'x="{mark.x2 if at_right else mark.x1:.1f}" y="{y:.1f}" text-anchor="{"end" if at_right else "start"}"'
+    look = (
+        f"font-size:{font:.1f}px;fill:{escape(mark.colour)};stroke:#fff;stroke-width:{font / 4:.1f}px;"
+        "paint-order:stroke;font-weight:600"
+    )
+    return f'{shape}<text {place} style="{look}">{escape(mark.label)}</text>'

@@ -1,0 +1,242 @@
+"""The one door: ``Sample`` → ``EncodedSample``, for training, evaluation and chat alike.
+
+A picture becomes its sub-images (MM1.5 section 3.3), each announced by plain text and filled with ``tokens_per_tile``
+image tokens; text comes from the template. ``count`` walks the same plan from sizes alone.
+
+Legend: T tokens, N tiles, C channels, H W pixels of a tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mm15.base.batch import IGNORE, EncodedSample
+from mm15.base.config import Strict, fingerprint
+from mm15.base.errors import SkipSample
+from mm15.base.types import ImagePart, Region, Sample
+from mm15.images.pixels import open_picture, picture_size
+from mm15.images.split import WHOLE, Indicator, SplitPolicy, TileSlot, split_image, tile_layout
+from mm15.io.media import read_bytes
+from mm15.text.regions import write_region
+from mm15.text.template import ImageSpan, Span, TemplateConfig, TextSpan, asked, check_template, layout
+from mm15.text.tokenizer import Tokenizer
+
+
+class ProcessorConfig(Strict):
+    """All that decides how a sample becomes tokens, next to the tokenizer. ``processor.json`` of a bundle."""
+
+    split: SplitPolicy = SplitPolicy()
+    answer_split: SplitPolicy | None = None
+    """Splitting when answering; None is the training rule. Grids that training never saw cost accuracy."""
+    tokens_per_tile: int = Field(default=144, ge=1)
+    template: TemplateConfig = TemplateConfig()
+    max_tokens: int = Field(default=4096, ge=1)
+    """Longest sample; longer ones are skipped, never cut."""
+
+
+class Cost(NamedTuple):
+    """What a sample takes of a pack."""
+
+    tokens: int
+    tiles: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """A picture before it is decoded: its name in errors, its size in px, and its bytes if they were read for it."""
+
+    part: ImagePart
+    name: str
+    width: int
+    height: int
+    data: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A sample laid out: its spans, its pictures and the slots of each picture's tiles."""
+
+    spans: list[Span]
+    pictures: list[_Picture]
+    slots: list[list[TileSlot]]
+
+
+class Processor:
+    """Encodes samples. A pure function of config, tokenizer and sample; instances can be pickled.
+
+    Args:
+        config: see ``ProcessorConfig``.
+        tokenizer: must know the special tokens of the template.
+        root: folder that relative picture paths start from.
+
+    Raises:
+        ConfigError: the tokenizer lacks tokens of the template; all of them are named.
+    """
+
+    def __init__(self, config: ProcessorConfig, tokenizer: Tokenizer, root: str = "") -> None:
+        check_template(config.template, tokenizer)
+        self.config = config
+        self.tokenizer = tokenizer
+        self.root = root
+        self.tokens_per_tile = config.tokens_per_tile
+        self.image_token = tokenizer.special(config.template.image)
+        ends = (config.template.assistant.end, config.template.document.end)
+        self.stop_tokens = {tokenizer.special(end) for end in ends}
+        self._announcements: dict[str, tuple[int, ...]] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the tokens of any sample could change: the key of cached lengths."""
+        return f"{fingerprint(self.config)}-{self.tokenizer.fingerprint}"
+
+    def encode(self, sample: Sample, answering: bool = False) -> EncodedSample:
+        """Tokens, shifted labels and tiles of a sample.
+
+        Labels are set for the content and end token of trained turns (answers in fine-tuning, documents in the
+        pre-training stages). Image tokens and the text that announces sub-images are never predicted.
+
+        Args:
+            answering: drop what follows the last user turn and stop where the answer begins; no labels. A sample of
+                documents stops inside its last document.
+
+        Raises:
+            SkipSample: naming the sample; nothing to train on or to answer, a region that is no region or of no
+                picture, a stated size that is not the picture's, or more than ``max_tokens`` tokens.
+            PictureError: a picture is refused.
+        """
+        with _naming(sample):
+            policy = self._policy(answering)
+            plan = self._plan(sample, policy, answering)
+            tokens: list[int] = []
+            targets: list[int] = []
+            for ids, trained in self._pieces(plan, policy):
+                tokens += ids
+                targets += ids if trained else [IGNORE] * len(ids)
+            tiles_NCHW = self._tiles(plan, policy)
+        return EncodedSample(
+            tokens_T=torch.tensor(tokens),
+            labels_T=torch.tensor([*targets[1:], IGNORE]),
+            tiles_NCHW=tiles_NCHW,
+            key=sample.key,
+            source=sample.source,
+            category=sample.category,
+        )
+
+    def count(self, sample: Sample, answering: bool = False) -> Cost:
+        """Tokens and tiles of ``encode(sample, answering)`` from sizes alone; raises what ``encode`` finds in sizes.
+
+        Pictures with a stated size are not touched, of others only the header is read.
+        """
+        with _naming(sample):
+            policy = self._policy(answering)
+            plan = self._plan(sample, policy, answering)
+            return self._cost(plan, policy)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of generated ids, special tokens left out."""
+        return self.tokenizer.decode(ids)
+
+    def _policy(self, answering: bool) -> SplitPolicy:
+        return (self.config.answer_split if answering else None) or self.config.split
+
+    def _plan(self, sample: Sample, policy: SplitPolicy, answering: bool) -> _Plan:
+        """Lay the sample out by sizes; refuse it here if it is too long."""
+        if answering:
+            sample = replace(sample, messages=asked(sample.messages))
+        images = sample.images
+        pictures = [self._measure(part, number) for number, part in enumerate(images)]
+
+        def region_text(region: Region) -> str:
+            if not 0 <= region.image < len(pictures):
+                raise SkipSample(f"{region} is on picture {region.image} (from 0), but there are only {len(pictures)}")
+            return write_region(region, pictures[region.image].width, pictures[region.image].height)
+
+        spans = layout(sample.messages, self.config.template, self.tokenizer, region_text, answering)
+        slots = [tile_layout(picture.height, picture.width, policy, len(images)) for picture in pictures]
+        plan = _Plan(spans, pictures, slots)
+        cost = self._cost(plan, policy)
+        if cost.tokens > self.config.max_tokens:
+            raise SkipSample(
+                f"{cost.tokens} tokens ({cost.tiles} tiles of {self.tokens_per_tile}) are more than max_tokens = "
+                f"{self.config.max_tokens}; raise max_tokens, lower split.n_max, or shorten the sample"
+            )
+        return plan
+
+    def _measure(self, part: ImagePart, number: int) -> _Picture:
+        name = f"picture {number} ({part.media})"
+        if part.width > 0 and part.height > 0:
+            return _Picture(part, name, part.width, part.height, None)
+        data = read_bytes(part.media, self.root)
+        return _Picture(part, name, *picture_size(data, name, part.media.frame), data)
+
+    def _cost(self, plan: _Plan, policy: SplitPolicy) -> Cost:
+        tokens = sum(len(ids) for ids, _ in self._pieces(plan, policy))
+        return Cost(tokens, sum(map(len, plan.slots)))
+
+    def _pieces(self, plan: _Plan, policy: SplitPolicy) -> Iterator[tuple[Sequence[int], bool]]:
+        """Token ids in order, each piece trained or not."""
+        tile = [self.image_token] * self.tokens_per_tile
+        for span in plan.spans:
+            if isinstance(span, TextSpan):
+                yield span.ids, span.trained
+            else:
+                for text in _announcements(span, plan.slots[span.image], policy.indicator):
+                    yield self._announcement(text), False
+                    yield tile, False
+
+    def _announcement(self, text: str) -> tuple[int, ...]:
+        if text not in self._announcements:
+            self._announcements[text] = tuple(self.tokenizer.encode(text)) if text else ()
+        return self._announcements[text]
+
+    def _tiles(self, plan: _Plan, policy: SplitPolicy) -> Tensor:
+        """The tiles of all pictures, uint8 [N, 3, r, r]; one decoded picture is in memory at a time."""
+        tiles = [torch.zeros(0, 3, policy.tile, policy.tile, dtype=torch.uint8)]
+        for picture in plan.pictures:
+            data = picture.data if picture.data is not None else read_bytes(picture.part.media, self.root)
+            image = open_picture(data, picture.name, picture.part.media.frame)
+            if image.size != (picture.width, picture.height):
+                raise SkipSample(
+                    f"the row states {picture.width}×{picture.height} px, but the picture has {image.width}×"
+                    f"{image.height} (width×height); correct the row or leave the size out",
+                    picture.name,
+                )
+            tiles.append(split_image(image, policy, len(plan.pictures)).tiles_NCHW)
+        return torch.cat(tiles)
+
+
+def _announcements(span: ImageSpan, slots: Sequence[TileSlot], indicator: Indicator) -> Iterator[str]:
+    """The text before each sub-image of a picture (MM1.5 section 3.3, position indicators).
+
+    ``INDEX`` writes ``(k,row,col)``; an overview, or a picture that is not split, is ``(k,0,0)``. ``SEPS`` writes ":"
+    before the overview, "," between columns and "<n>" between rows; a picture that is not split needs none.
+    """
+    previous = WHOLE
+    for slot in slots:
+        if indicator is Indicator.INDEX:
+            yield f"({span.image},{slot.row},{slot.col})"
+        elif indicator is Indicator.NONE or len(slots) == 1:
+            yield ""
+        elif slot == WHOLE:
+            yield ":"
+        elif previous == WHOLE:
+            yield ""
+        else:
+            yield "," if slot.row == previous.row else "<n>"
+        previous = slot
+
+
+@contextmanager
+def _naming(sample: Sample) -> Iterator[None]:
+    """Put the sample's key in front of what is said about it."""
+    try:
+        yield
+    except SkipSample as error:
+        raise type(error)(str(error), sample.key) from error

@@ -1,0 +1,221 @@
+"""Run one recipe: a bundle in, a bundle out. Wires data, model and training; knows what each stage needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from mm15.base.config import fingerprint, load, to_yaml
+from mm15.base.errors import ConfigError
+from mm15.bundle import load_bundle, save_bundle
+from mm15.data.loader import Loader
+from mm15.data.mixture import ShareRow
+from mm15.data.planner import PackBudget, Planner, build_planner
+from mm15.data.source import Source, open_sources
+from mm15.io.atomic import write_atomic
+from mm15.model.multimodal import MultimodalModel
+from mm15.model.resize import with_tile_size
+from mm15.model.sizes import SIZES, with_vocab
+from mm15.processor import Processor, ProcessorConfig
+from mm15.text.template import TemplateConfig
+from mm15.text.tokenizer import Tokenizer
+from mm15.train.encoder import DenseProcessor, EncoderModel, LabelSet
+from mm15.train.loop import Hook, TrainReport, train
+from mm15.train.recipe import Recipe, StageName, load_recipe
+
+RECIPE, ORIGIN, SHARES = "recipe.yaml", "run.json", "shares.json"
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """How a stage ended. ``finished`` is False where a signal stopped it; ``mm15 resume`` goes on."""
+
+    folder: str
+    name: str
+    finished: bool
+    steps: int
+    loss: float
+    tokens: int
+    tiles: int
+    samples: int
+    seconds: float
+
+
+def start_stage(
+    recipe: str | Path | Recipe,
+    out: str | Path,
+    data: str | Path = "",
+    init: str | Path | None = None,
+    changes: Sequence[str] = (),
+    hooks: Sequence[Hook] = (),
+) -> StageResult:
+    """Train a recipe from the start, in a new run folder.
+
+    Args:
+        recipe: a file, the name of a shipped one, or a recipe.
+        out: the run folder: ``recipe.yaml`` (resolved), ``log.jsonl``, ``checkpoints/``, ``shares.json``, ``bundle/``.
+        data: folder that source paths start from.
+        init: bundle to start from; without one the model is made new from ``recipe.size``.
+        changes: ``a.b=value`` strings.
+
+    Raises:
+        ConfigError: the recipe, data or folder is wrong; everything at once.
+    """
+    resolved = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, tuple(changes))
+    out = Path(out)
+    if (out / RECIPE).exists():
+        raise ConfigError([f"{out} holds a run already: mm15 resume {out}, or give another --out"], str(out))
+    out.mkdir(parents=True, exist_ok=True)
+    origin = {"data": str(Path(data).resolve()), "init": str(Path(init).resolve()) if init else None}
+    write_atomic(out / ORIGIN, json.dumps(origin, indent=1))
+    write_atomic(out / RECIPE, to_yaml(resolved))
+    return _run(resolved, out, origin, resume=False, hooks=hooks)
+
+
+def resume_stage(run: str | Path, accept_plan: bool = False, hooks: Sequence[Hook] = ()) -> StageResult:
+    """Continue a run folder from its newest valid checkpoint; a finished run only gets its bundle written.
+
+    Raises:
+        ConfigError: this is no run folder.
+        PlanMismatch: data or mixture changed since the checkpoint and ``accept_plan`` is off.
+    """
+    run = Path(run)
+    if not (run / RECIPE).is_file() or not (run / ORIGIN).is_file():
+        raise ConfigError([f"{run} is no run folder: it has no {RECIPE} and {ORIGIN}"], str(run))
+    origin = json.loads((run / ORIGIN).read_text(encoding="utf-8"))
+    return _run(load(Recipe, run / RECIPE), run, origin, resume=True, accept_plan=accept_plan, hooks=hooks)
+
+
+def mixture_of(recipe: str | Path, data: str | Path, changes: Sequence[str] = ()) -> tuple[list[dict[str, Any]], str]:
+    """The share table of a recipe without training: rows, and the same as text."""
+    resolved = load_recipe(recipe, tuple(changes))
+    model, processor = _start(resolved, Path(data), None)
+    planner, _, _ = _stream(resolved, Path(data), model, processor)
+    rows = _shares(resolved, planner)
+    return [asdict(row) for row in rows], share_text(rows)
+
+
+def share_text(rows: Sequence[ShareRow]) -> str:
+    """The share table as aligned text."""
+    lines = [f"{'group':<12} {'category':<14} {'source':<22} {'rows':>9} {'share':>7} {'draws':>10} {'epochs':>7}"]
+    lines += [
+        f"{row.group:<12} {row.category!s:<14} {row.source:<22} {row.size:>9,} {row.share:>6.1%} {row.draws:>10,.0f} "
+        f"{row.epochs:>7.2f}"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _run(
+    recipe: Recipe,
+    out: Path,
+    origin: dict[str, Any],
+    resume: bool,
+    accept_plan: bool = False,
+    hooks: Sequence[Hook] = (),
+) -> StageResult:
+    model, processor = _start(recipe, Path(origin["data"]), origin["init"])
+    planner, sources, trained = _stream(recipe, Path(origin["data"]), model, processor)
+    rows = _shares(recipe, planner)
+    planner.mixture.check_repetition(_draws(recipe, planner))
+    print(share_text(rows), flush=True)
+    write_atomic(out / SHARES, json.dumps([asdict(row) for row in rows], indent=1))
+    stage_processor = trained.processor
+    with Loader(planner, sources, stage_processor, workers=recipe.workers) as loader:
+        report = train(
+            trained.module,
+            loader,
+            recipe.train,
+            out,
+            resume=resume,
+            accept_plan=accept_plan,
+            hooks=hooks,
+            name=recipe.name,
+        )
+    if report.status == "finished":
+        extra = {"stage": recipe.stage.value, "steps": report.step, "recipe_hash": fingerprint(recipe)}
+        save_bundle(out / "bundle", model, processor, recipe.model_dump(mode="json"), extra)
+    else:
+        print(f"stopped after step {report.step} of {report.steps}; everything is saved. Go on with: mm15 resume {out}")
+    return _result(recipe, report, out)
+
+
+def _result(recipe: Recipe, report: TrainReport, out: Path) -> StageResult:
+    return StageResult(
+        folder=str(out),
+        name=recipe.name,
+        finished=report.status == "finished",
+        steps=report.step,
+        loss=report.loss,
+        tokens=report.tokens,
+        tiles=report.tiles,
+        samples=report.samples,
+        seconds=report.seconds,
+    )
+
+
+def _start(recipe: Recipe, data: Path, init: str | Path | None) -> tuple[MultimodalModel, Processor]:
+    """The model to begin with, and the processor of this stage."""
+    if init is not None:
+        bundle = load_bundle(init)
+        model, tokenizer, template = bundle.model, bundle.processor.tokenizer, bundle.processor.config.template
+        if recipe.split.tile != model.config.vision.image_size:
+            model = with_tile_size(model, recipe.split.tile)
+    else:
+        template = TemplateConfig()
+        path = data / recipe.tokenizer
+        if not path.is_file():
+            raise ConfigError([f"tokenizer: no such file: {path} (give --from BUNDLE, or build the data first)"], "recipe")
+        tokenizer = Tokenizer.from_file(path)
+        size = with_vocab(SIZES[recipe.size], tokenizer.vocab_size, tokenizer.special(template.image))
+        if recipe.split.tile != size.vision.image_size:
+            raise ConfigError([f"split.tile is {recipe.split.tile}, size {recipe.size} sees {size.vision.image_size} px"])
+        model = MultimodalModel(size)
+        model.init_weights(recipe.seed)
+    config = ProcessorConfig(
+        split=recipe.split,
+        answer_split=recipe.answer_split,
+        tokens_per_tile=model.config.connector.tokens,
+        template=template,
+        max_tokens=recipe.max_tokens,
+    )
+    return model, Processor(config, tokenizer)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What the loop trains and what encodes its samples: the whole model, or the encoder with its dense head."""
+
+    module: nn.Module
+    processor: Any
+
+
+def _stream(
+    recipe: Recipe, data: Path, model: MultimodalModel, processor: Processor
+) -> tuple[Planner, list[Source], Trained]:
+    sources = open_sources(recipe.sources, data)
+    trained = Trained(model, processor)
+    if recipe.stage is StageName.ENCODER:
+        labels = LabelSet.of(source.row(index) for source in sources for index in range(len(source)))
+        policies = [recipe.split, *recipe.other_splits]
+        vision = model.config.vision
+        trained = Trained(
+            EncoderModel(model.vision, vision.width, labels.size, recipe.seed),
+            DenseProcessor(labels, policies, vision.patch_size),
+        )
+    budget = PackBudget(max_tokens=recipe.train.pack_tokens, max_tiles=recipe.train.pack_tiles)
+    planner = build_planner(sources, trained.processor, recipe.mixture, budget, recipe.seed, recipe.window)
+    return planner, sources, trained
+
+
+def _draws(recipe: Recipe, planner: Planner) -> float:
+    return planner.draws_per_pack * recipe.train.steps * recipe.train.accumulation
+
+
+def _shares(recipe: Recipe, planner: Planner) -> list[ShareRow]:
+    return planner.mixture.share_table(_draws(recipe, planner))

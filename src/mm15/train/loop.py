@@ -1,0 +1,216 @@
+"""The training loop: fetch, step, log, evaluate, save, until the steps are done or a signal asks to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import nn
+
+from mm15.base.batch import PackedBatch
+from mm15.base.errors import ConfigError, DataError, NonFiniteError
+from mm15.train import checkpoint
+from mm15.train.log import RunLog
+from mm15.train.optim import OptimizerSet, build_optimizer, matmul_dtype, rate_factor
+from mm15.train.run_config import TrainConfig
+from mm15.train.step import train_step
+
+
+class Batches(Protocol):
+    """What the loop needs of a loader: packs in an order that is a pure function of their number."""
+
+    def state(self) -> dict[str, Any]:
+        """Where it stands, JSON values: the packs handed out so far are the ones it will not give again."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state. Raises ``PlanMismatch`` if the order of packs is another one now."""
+        ...
+
+    def __iter__(self) -> Iterator[tuple[int, PackedBatch]]:
+        """(pack number, batch) from there on."""
+        ...
+
+
+class Hook(Protocol):
+    """Something to do every so many steps and after the last, such as an evaluation."""
+
+    every: int
+
+    def __call__(self, step: int, model: nn.Module) -> dict[str, Any] | None:
+        """What it returns becomes a line of the log."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReport:
+    """How a run ended. ``interrupted``: a signal came; everything is saved and ``mm15 resume`` goes on."""
+
+    status: Literal["finished", "interrupted"]
+    folder: Path
+    step: int
+    steps: int
+    loss: float
+    """Of the last step taken in this process; NaN if there was none."""
+    skipped: int
+    tokens: int
+    tiles: int
+    samples: int
+    seconds: float
+
+
+def train(
+    model: nn.Module,
+    loader: Batches,
+    config: TrainConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    hooks: Sequence[Hook] = (),
+    on_log: Callable[[dict[str, Any]], None] | None = None,
+    name: str = "train",
+) -> TrainReport:
+    """Train in place. Checkpoints and ``log.jsonl`` go to the run folder.
+
+    The first SIGINT or SIGTERM finishes the step, saves and returns; a second one acts as if this loop were not there.
+    A resumed run continues bit for bit (on CPU) as if it had never stopped.
+
+    Args:
+        model: forward of a ``PackedBatch`` gives logits, targets and positions; has ``compute_dtype``.
+        loader: packs in order; a step takes ``config.accumulation`` of them.
+        resume: continue from the newest valid checkpoint, or from the start where there is none yet.
+        on_log: called with the record of every step that is shown.
+
+    Raises:
+        ConfigError: the folder holds another run's checkpoints and ``resume`` is off, or the optimizer config is wrong.
+        NonFiniteError: ``config.max_bad_steps`` steps in a row were skipped; names their samples.
+        PlanMismatch: the data order is not the one the checkpoint was made with.
+        DataError: the loader ended early.
+        MM15Error: a checkpoint could not be written.
+    """
+    device = next(model.parameters()).device
+    optimizer = build_optimizer(model, config.optimizer)
+    start = _restore(model, optimizer, loader, folder, resume)
+    model.compute_dtype = compute_dtype(config, device)  # type: ignore[assignment]
+    if config.compile == "auto" and device.type == "cuda":
+        compile_blocks(model)
+    model.train()
+
+    bad = skipped = tokens = tiles = samples = 0
+    done, loss, began = start, float("nan"), time.perf_counter()
+    with RunLog(folder, config.steps, name, start) as log, StopSignal() as stop:
+        batches = iter(loader)
+        while done < config.steps and not stop.asked:
+            factor = rate_factor(done, config.steps, config.schedule)
+            optimizer.set_rate(factor)
+            before = time.perf_counter()
+            packs = _take(batches, config.accumulation, done)
+            waited = time.perf_counter() - before
+            report = train_step(model, optimizer, packs, config.optimizer.clip, config.z_loss)
+            seconds = time.perf_counter() - before
+
+            done += 1
+            loss, tokens = report.loss, tokens + report.tokens
+            tiles, samples = tiles + report.tiles, samples + report.samples
+            record = {"step": done, **asdict(report), "rate_factor": factor, "seconds": seconds, "waited": waited}
+            if not report.skipped:
+                del record["skipped"], record["suspects"]
+            shown = done % config.log_every == 0 or done == config.steps
+            log.step(record, shown)
+            if shown and on_log:
+                on_log(record)
+
+            bad, skipped = (bad + 1, skipped + 1) if report.skipped else (0, skipped)
+            if report.skipped:
+                about = f"step {done} was skipped: {report.skipped}. Samples: {', '.join(report.suspects)}"
+                if bad >= config.max_bad_steps:
+                    raise NonFiniteError(f"{bad} steps in a row were skipped. {about}. Check these, or lower the rate")
+                log.say(about)
+
+            for hook in hooks:
+                if (done % hook.every == 0 or done == config.steps) and (result := hook(done, model)) is not None:
+                    log.write({"step": done, **result})
+                    model.train()
+            if done % config.save_every == 0 or done == config.steps or stop.asked:
+                log.sync()
+                checkpoint.save(folder / "checkpoints", done, model, optimizer, loader.state(), config.keep)
+    return TrainReport(
+        status="finished" if done >= config.steps else "interrupted",
+        folder=folder,
+        step=done,
+        steps=config.steps,
+        loss=loss,
+        skipped=skipped,
+        tokens=tokens,
+        tiles=tiles,
+        samples=samples,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def compute_dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
+    """The dtype of activations: as asked, or bf16 where the device multiplies it natively."""
+    if config.precision == "auto":
+        return matmul_dtype(device)
+    return torch.bfloat16 if config.precision == "bf16" else torch.float32
+
+
+def compile_blocks(model: nn.Module) -> None:
+    """Compile every block of every stack once, for all shapes: far quicker to compile than the whole model."""
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList):
+            for block in module:
+                block.compile(dynamic=True)
+
+
+class StopSignal:
+    """Context in which the first SIGINT or SIGTERM only sets ``asked``; the second finds the previous handlers."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignal:
+        # Python lets only the main thread set handlers; elsewhere the owner of the thread decides.
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        self.__exit__(None, None, None)
+
+
+def _restore(model: nn.Module, optimizer: OptimizerSet, loader: Batches, folder: Path, resume: bool) -> int:
+    """Steps already done, with model, optimizer and loader put back to that point."""
+    root = folder / "checkpoints"
+    if not resume:
+        if any(root.glob("step-*")):
+            raise ConfigError([f"{root} holds checkpoints: resume that run, or give another folder"], str(folder))
+        return 0
+    found = checkpoint.newest_valid(root)
+    if found is None:
+        return 0
+    loader.restore(found.loader)
+    checkpoint.load(found, model, optimizer)
+    return found.step
+
+
+def _take(batches: Iterator[tuple[int, PackedBatch]], count: int, done: int) -> list[PackedBatch]:
+    taken = [pack for pack in (next(batches, None) for _ in range(count)) if pack is not None]
+    if len(taken) < count:
+        raise DataError(f"the loader ended after {done} steps and {len(taken)} of the next step's {count} packs")
+    return [batch for _, batch in taken]

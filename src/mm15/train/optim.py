@@ -1,0 +1,319 @@
+"""Optimizers and the rate schedule: AdamW, AdaFactor, Muon over named parameters.
+
+Legend: K matrices of one shape, A rows, B columns.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mm15.base.catalogue import did_you_mean
+from mm15.base.errors import ConfigError
+from mm15.model.layers import Linear, Table
+from mm15.train.run_config import OptimizerConfig, ScheduleConfig
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+STACK_LIMIT = 1 << 27
+"""Most elements of one stack of matrices in Muon, a bound on its working memory."""
+
+
+def mm1_rate(num_parameters: int) -> float:
+    """Peak rate of MM1's law: exp(−0.4214 ln N − 0.5535), N = non-embedding parameters of the language model."""
+    return math.exp(-0.4214 * math.log(num_parameters) - 0.5535)
+
+
+def rate_factor(step: int, steps: int, schedule: ScheduleConfig) -> float:
+    """Factor on the peak rate for step number ``step`` (from 0) of ``steps``: a pure function, nothing to save."""
+    warmup = schedule.warmup if schedule.warmup >= 1 else round(schedule.warmup * steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    if schedule.kind == "constant":
+        return 1.0
+    progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return schedule.final + (1 - schedule.final) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def is_hidden(model: nn.Module, name: str, parameter: nn.Parameter) -> bool:
+    """Whether a parameter is a weight between layers: at least two axes, and not a table or the head."""
+    path = name.rpartition(".")[0]
+    is_table = isinstance(model.get_submodule(path), Table | nn.Embedding)
+    return parameter.ndim >= 2 and not is_table and not path.endswith("head")
+
+
+def decoder_size(model: nn.Module) -> int:
+    """N of MM1's law: hidden weights, norms and biases of the decoder (of the whole model where there is none).
+
+    The sizes that the law was fitted on (85M, 302M) are 12·layers·width² of the language model alone.
+    """
+    named = list(model.named_parameters())
+    decoder = [(name, parameter) for name, parameter in named if name.startswith("decoder.")]
+    counted = [
+        parameter.numel()
+        for name, parameter in decoder or named
+        if parameter.ndim < 2 or is_hidden(model, name, parameter)
+    ]
+    return sum(counted)
+
+
+class AdaFactor(torch.optim.Optimizer):
+    """AdaFactor (Shazeer & Stern, 1804.04235) with the rate given from outside.
+
+    No relative step and no parameter scaling, which ``torch.optim.Adafactor`` cannot switch off. Matrices keep a mean
+    of squares per row and per column, everything else a full one; both with β2(t) = 1 − t^−0.8 (section 7.2). The
+    update is divided by max(1, RMS / clip_rms) (section 6); ``momentum`` averages updates (β1), None keeps no average.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        weight_decay: float = 0.0,
+        momentum: float | None = None,
+        clip_rms: float = 1.0,
+        eps: float = 1e-30,
+    ) -> None:
+        defaults = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "clip_rms": clip_rms, "eps": eps}
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Move every parameter that has a gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._move(parameter, parameter.grad, group)
+
+    def _move(self, parameter: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["step"] = torch.zeros(())
+            if parameter.ndim == 2:
+                state["row"] = torch.zeros_like(grad[:, :1])
+                state["col"] = torch.zeros_like(grad[:1, :])
+            else:
+                state["square"] = torch.zeros_like(grad)
+            if group["momentum"] is not None:
+                state["average"] = torch.zeros_like(grad)
+        state["step"] += 1
+        fresh = float(state["step"]) ** -0.8
+        square = grad.square().add_(group["eps"])
+        if parameter.ndim == 2:
+            row, col = state["row"], state["col"]
+            row.lerp_(square.mean(dim=1, keepdim=True), fresh)
+            col.lerp_(square.mean(dim=0, keepdim=True), fresh)
+            update = grad * (row / row.mean()).rsqrt() * col.rsqrt()
+        else:
+            state["square"].lerp_(square, fresh)
+            update = grad * state["square"].rsqrt()
+        rms = update.square().mean().sqrt()
+        update /= (rms / group["clip_rms"]).clamp(min=1.0)
+        if group["momentum"] is not None:
+            update = state["average"].lerp_(update, 1 - group["momentum"])
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        parameter.add_(update, alpha=-group["lr"])
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon (K. Jordan, 2024) for matrices: Nesterov momentum, made nearly orthogonal.
+
+    Scaled by 0.2·√max(A, B), which gives AdamW's usual update size, so that rates and decay tuned for AdamW carry over
+    (Moonlight, 2502.16982, equation 4). The same update as ``torch.optim.Muon(adjust_lr_fn="match_rms_adamw")``, but
+    matrices of one shape go through the Newton–Schulz iteration as one stack: many small products become few.
+    ``parts`` gives the row counts of parameters that hold several matrices (a fused q, k, v); each is treated alone.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        weight_decay: float = 0.0,
+        momentum: float = 0.95,
+        parts: Mapping[nn.Parameter, tuple[int, ...]] | None = None,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+        self.parts = dict(parts or {})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Move every matrix that has a gradient."""
+        for group in self.param_groups:
+            params = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if not params:
+                continue
+            directions = []
+            for parameter in params:
+                state = self.state[parameter]
+                if not state:
+                    state["average"] = torch.zeros_like(parameter)
+                state["average"].lerp_(parameter.grad, 1 - group["momentum"])
+                directions.append(parameter.grad.lerp(state["average"], group["momentum"]))
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            for matrices, moves in self._stacks(params, directions):
+                update_KAB = orthogonalise(torch.stack(moves))
+                scale = group["lr"] * 0.2 * math.sqrt(max(update_KAB.shape[1:]))
+                for matrix, update in zip(matrices, update_KAB, strict=True):
+                    matrix.add_(update, alpha=-scale)
+
+    def _stacks(
+        self, params: Sequence[nn.Parameter], directions: Sequence[Tensor]
+    ) -> list[tuple[list[Tensor], list[Tensor]]]:
+        """(matrices, directions) of one shape together, in stacks of at most ``STACK_LIMIT`` elements."""
+        of_shape: defaultdict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        for parameter, direction in zip(params, directions, strict=True):
+            rows = self.parts.get(parameter, (parameter.shape[0],))
+            for pair in zip(parameter.split(rows), direction.split(rows), strict=True):
+                of_shape[pair[0].shape].append(pair)
+        stacks = []
+        for shape, pairs in of_shape.items():
+            size = max(1, STACK_LIMIT // shape.numel())
+            for start in range(0, len(pairs), size):
+                matrices, moves = zip(*pairs[start : start + size], strict=True)
+                stacks.append((list(matrices), list(moves)))
+        return stacks
+
+
+def orthogonalise(matrices_KAB: Tensor, dtype: torch.dtype | None = None, steps: int = 5) -> Tensor:
+    """Each matrix with its singular values brought near 1 (about 0.7 to 1.2), by a quintic Newton–Schulz iteration.
+
+    Args:
+        matrices_KAB: a stack of matrices.
+        dtype: of the products; default: bf16 where the device multiplies it natively, else fp32.
+    """
+    x = matrices_KAB.to(dtype or matmul_dtype(matrices_KAB.device))
+    tall = x.shape[1] > x.shape[2]
+    x = x.mT if tall else x
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    a, b, c = NEWTON_SCHULZ
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.mT if tall else x).to(matrices_KAB.dtype)
+
+
+def matmul_dtype(device: torch.device) -> torch.dtype:
+    """bf16 where the device multiplies it natively (CUDA; CPUs with AVX512-BF16 or AMX), else fp32."""
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if native else torch.float32
+
+
+class OptimizerSet:
+    """The optimizers of a run behind one face; state goes in and out by parameter name, as tensors only."""
+
+    def __init__(self, optimizers: Sequence[torch.optim.Optimizer], names: Mapping[nn.Parameter, str]) -> None:
+        self.optimizers = tuple(optimizers)
+        self.names = dict(names)
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Every parameter that is trained, in the order of the model."""
+        return list(self.names)
+
+    def step(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def zero_grad(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+
+    def set_rate(self, factor: float) -> None:
+        """Every group to its peak rate times ``factor``."""
+        for group in itertools.chain.from_iterable(optimizer.param_groups for optimizer in self.optimizers):
+            group["lr"] = group["peak"] * factor
+
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        """parameter name → state name → tensor. Parameters that never had a gradient have none."""
+        return {
+            self.names[parameter]: dict(state)
+            for optimizer in self.optimizers
+            for parameter, state in optimizer.state.items()
+            if state
+        }
+
+    def load_state(self, states: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """The inverse of ``state``; takes the tensors over.
+
+        Raises:
+            ValueError: a name that is not trained here.
+        """
+        unknown = sorted(set(states) - set(self.names.values()))
+        if unknown:
+            raise ValueError(f"optimizer state for parameters that are not trained here: {', '.join(unknown)}")
+        for optimizer in self.optimizers:
+            mine = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            optimizer.state.clear()
+            for parameter in mine:
+                if self.names[parameter] in states:
+                    optimizer.state[parameter] = dict(states[self.names[parameter]])
+
+
+def build_optimizer(model: nn.Module, config: OptimizerConfig) -> OptimizerSet:
+    """Optimizers for the model's parameters. Parts with rate 0 are frozen (``requires_grad`` off).
+
+    Raises:
+        ConfigError: an ``lr_scale`` name that starts no parameter's name, or nothing left to train.
+    """
+    named = dict(model.named_parameters())
+    problems = [
+        f"lr_scale.{prefix}: no parameter starts with it{did_you_mean(prefix, parts)}; parts: {', '.join(parts)}"
+        for parts in [sorted({name.split(".")[0] for name in named})]
+        for prefix in config.lr_scale
+        if not any(_starts(name, prefix) for name in named)
+    ]
+    lr = mm1_rate(decoder_size(model)) if config.lr == "mm1-law" else config.lr
+    groups: defaultdict[tuple[bool, bool, float], list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in named.items():
+        scale = _scale(name, config.lr_scale)
+        parameter.requires_grad_(scale > 0)
+        if scale > 0:
+            hidden = is_hidden(model, name, parameter)
+            groups[hidden and parameter.ndim == 2 and config.kind == "muon", hidden, scale].append(parameter)
+    if not groups and not problems:
+        problems.append("lr_scale: every part is frozen, nothing is trained")
+    if problems:
+        raise ConfigError(problems, "optimizer")
+
+    def settings(muon: bool) -> list[dict[str, Any]]:
+        peak = (config.muon_lr or lr) if muon else lr
+        return [
+            {
+                "params": params,
+                "lr": peak * scale,
+                "peak": peak * scale,
+                "weight_decay": config.weight_decay if hidden else 0.0,
+            }
+            for (by_muon, hidden, scale), params in groups.items()
+            if by_muon == muon
+        ]
+
+    optimizers: list[torch.optim.Optimizer] = []
+    if muon_groups := settings(muon=True):
+        momentum = 0.95 if config.momentum is None else config.momentum
+        parts = {module.weight: module.parts for module in model.modules() if isinstance(module, Linear)}
+        optimizers.append(Muon(muon_groups, lr=lr, momentum=momentum, parts=parts))
+    if other_groups := settings(muon=False):
+        if config.kind == "adafactor":
+            optimizers.append(AdaFactor(other_groups, lr=lr, momentum=config.momentum))
+        else:
+            optimizers.append(torch.optim.AdamW(other_groups, lr=lr, betas=config.betas, eps=config.eps, fused=True))
+    return OptimizerSet(optimizers, {parameter: name for name, parameter in named.items() if parameter.requires_grad})
+
+
+def _starts(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(f"{prefix}.")
+
+
+def _scale(name: str, scales: Mapping[str, float]) -> float:
+    """The factor of the longest prefix that fits, else 1."""
+    fitting = [prefix for prefix in scales if _starts(name, prefix)]
+    return scales[max(fitting, key=len)] if fitting else 1.0

@@ -1,0 +1,117 @@
+"""One optimizer step: summed over all micro-batches and ranks, divided once by their targets, checked before it counts.
+
+Legend: K categories.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from mm15.base.batch import PackedBatch
+from mm15.train.loss import CATEGORIES, loss_sums
+from mm15.train.optim import OptimizerSet
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one step saw. Numbers are sums over all micro-batches and ranks; losses are means per target."""
+
+    loss: float
+    grad_norm: float
+    """Before clipping."""
+    tokens: int
+    targets: int
+    tiles: int
+    samples: int
+    categories: dict[str, float]
+    """Loss per category that occurred."""
+    skipped: str = ""
+    """Why weights and optimizer were left unchanged; empty after a proper step."""
+    suspects: tuple[str, ...] = ()
+    """Of a skipped step: keys of the samples in this rank's micro-batches with a NaN or Inf loss, else of all."""
+
+
+def train_step(
+    model: nn.Module, optimizer: OptimizerSet, batches: Sequence[PackedBatch], clip: float, z_loss: float = 0.0
+) -> StepReport:
+    """Forward, backward and one move of the optimizer.
+
+    The loss is (sum of cross-entropies) / (number of targets) over *all* micro-batches and ranks, so 8 × 1 and 2 × 4
+    are the same step; a mean of means is not.
+
+    Args:
+        model: forward of a ``PackedBatch`` gives logits, targets and positions; replicated on every rank or sharded.
+        batches: this rank's micro-batches.
+        clip: largest global gradient norm.
+    """
+    device = next(model.parameters()).device
+    counts = [(b.num_targets, b.tokens_T.numel(), b.tiles_NCHW.shape[0], b.num_samples) for b in batches]
+    totals = _over_ranks(torch.tensor(counts, dtype=torch.float64, device=device).sum(0))
+    targets, tokens, tiles, samples = (int(count) for count in totals)
+
+    losses = []
+    by_category_K2 = torch.zeros(len(CATEGORIES), 2, dtype=torch.float64, device=device)
+    for batch in batches:
+        sums = loss_sums(model(moved := batch.to(device)), moved, z_loss)
+        (sums.objective / max(1, targets)).backward()
+        losses.append(sums.cross_entropy)
+        by_category_K2 += sums.by_category_K2
+    _reduce_gradients(optimizer.parameters)
+    norm = torch.nn.utils.clip_grad_norm_(optimizer.parameters, clip)
+    loss = float(_over_ranks(torch.stack(losses).double().sum())) / max(1, targets)
+    grad_norm = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+
+    skipped, suspects = "", []
+    if targets == 0:
+        skipped = "no token of it is trained on"
+    elif not math.isfinite(loss) or not math.isfinite(grad_norm):
+        skipped = f"loss {loss}, gradient norm {grad_norm}"
+        suspects = [batch for batch, value in zip(batches, losses, strict=True) if not value.isfinite()]
+    if not skipped:
+        optimizer.step()
+    optimizer.zero_grad()
+    return StepReport(
+        loss=loss,
+        grad_norm=grad_norm,
+        tokens=tokens,
+        targets=targets,
+        tiles=tiles,
+        samples=samples,
+        categories={
+            str(category): total / count
+            for category, (total, count) in zip(CATEGORIES, _over_ranks(by_category_K2).tolist(), strict=True)
+            if count
+        },
+        skipped=skipped,
+        suspects=tuple(key for batch in suspects or batches for key in batch.keys) if skipped else (),
+    )
+
+
+def _over_ranks(values: Tensor) -> Tensor:
+    """The sum over ranks, where there are ranks."""
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(values)
+    return values
+
+
+def _reduce_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Sum the gradients of replicated parameters over ranks; sharded ones (DTensor) are reduced where they are made."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    replicated = [parameter for parameter in parameters if not isinstance(parameter, DTensor)]
+    for parameter in replicated:
+        # A rank without an image has no gradient for the encoder, yet must take part.
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    if replicated:
+        flat = torch.cat([parameter.grad.flatten() for parameter in replicated])  # type: ignore[union-attr]
+        dist.all_reduce(flat)
+        for parameter, part in zip(replicated, flat.split([p.numel() for p in replicated]), strict=True):
+            parameter.grad = part.view_as(parameter)

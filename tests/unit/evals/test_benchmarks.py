@@ -1,0 +1,141 @@
+"""Every benchmark keeps its promises: it declares itself in full, and its table of checks holds."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mm15.base import catalogue
+from mm15.base.errors import DataError
+from mm15.base.types import Box, ImagePart, RegionPart
+from mm15.evals.benchmark import (
+    CATEGORIES,
+    check_item,
+    common_answers,
+    common_boxes,
+    find,
+    known,
+    prompt_text,
+    read_items,
+    summarise,
+    written,
+)
+
+
+@pytest.mark.parametrize("name", known())
+def test_benchmark_declares_itself(name):
+    benchmark = find(name)
+    assert name == benchmark.NAME
+    assert benchmark.CATEGORY in CATEGORIES
+    assert benchmark.FORMAT in catalogue.names("mm15.datasets")
+    assert benchmark.MAX_NEW_TOKENS > 0
+    assert isinstance(benchmark.COUNTS_IN_AVERAGE, bool)
+    for text, reference, wanted in benchmark.CHECKS:
+        scores = benchmark.score(text, check_item(reference))
+        assert scores[benchmark.METRIC] == wanted, (text, reference)
+        assert all(0 <= value <= 1 for value in scores.values())
+    assert {wanted for _, _, wanted in benchmark.CHECKS} >= {0.0, 1.0}
+
+
+@pytest.mark.parametrize("name", known())
+def test_a_right_answer_is_right_and_silence_is_wrong(name):
+    benchmark = find(name)
+    for _, reference, _ in benchmark.CHECKS:
+        item = check_item(reference)
+        assert benchmark.score(written(reference, item), item)[benchmark.METRIC] == 1.0
+        assert benchmark.score("", item)[benchmark.METRIC] == 0.0
+
+
+def test_every_category_has_a_benchmark_that_counts():
+    counting = {find(name).CATEGORY for name in known() if find(name).COUNTS_IN_AVERAGE}
+    assert counting == set(CATEGORIES)
+    assert {name for name in known() if not find(name).COUNTS_IN_AVERAGE} == {"mini-refer-unseen", "mini-ground-unseen"}
+
+
+def test_unreadable_boxes_are_misses_and_counted():
+    benchmark = find("mini-ground")
+    item = check_item(Box(80, 120, 400, 360))
+    assert benchmark.score("the dog [100, 200", item) == {"acc_iou50": 0.0, "unparseable": 1.0}
+    assert benchmark.score("[999, 999, 0, 0]", item) == {"acc_iou50": 0.0, "unparseable": 1.0}
+    assert benchmark.score("[10, 10]", item) == {"acc_iou50": 0.0, "unparseable": 1.0}, "a point is not a box"
+    assert benchmark.score("[0, 0, 9, 9]", item) == {"acc_iou50": 0.0, "unparseable": 0.0}
+
+
+def row(*turns: str, **fields) -> dict:
+    names = ["human", "gpt"] * len(turns)
+    said = [{"from": name, "value": turn} for name, turn in zip(names, turns, strict=False)]
+    return {"image": "a.png", "width": 40, "height": 24, "conversations": said, "task": "color", **fields}
+
+
+def write(folder, name: str, rows: list[dict]) -> None:
+    (folder / name).write_text("".join(json.dumps(entry) + "\n" for entry in rows), encoding="utf-8")
+
+
+def test_items_end_with_the_question_and_keep_the_answer_apart(tmp_path):
+    write(tmp_path, "general.jsonl", [row("<image>\nWhat color?", " red "), row("<image>\nHow many?", "2", task="count")])
+    first, second = read_items(find("mini-vqa"), tmp_path)
+    assert first.references == ("red",)
+    assert (first.task, second.task) == ("color", "count")
+    assert prompt_text(first.sample) == "<image>\nWhat color?"
+    assert (first.key, second.key) == ("mini-vqa/1", "mini-vqa/2")
+    assert first.size == (40, 24)
+    assert len(read_items(find("mini-vqa"), tmp_path, limit=1)) == 1
+
+
+def test_a_row_of_several_answers_gives_questions_that_show_none_of_them(tmp_path):
+    write(tmp_path, "general.jsonl", [row("<image>\nWhat color?", "red", "And how many?", "two")])
+    first, second = read_items(find("mini-vqa"), tmp_path)
+    assert (first.key, second.key) == ("mini-vqa/1.0", "mini-vqa/1.1")
+    assert prompt_text(second.sample) == "<image>And how many?"
+    assert second.references == ("two",)
+    assert isinstance(second.sample.messages[0].parts[0], ImagePart)
+
+
+def test_grounding_items_have_boxes_and_referring_items_ask_with_them(tmp_path):
+    asked = row("<image>\nWhere is the dog?", "dog <bbox_location0>", box_x1y1x2y2=[[], [[4, 6, 20, 18]]])
+    named = row("<image>\nWhat is <bbox_location0>?", "dog", box_x1y1x2y2=[[[4, 6, 20, 18]], []], point_share=0)
+    write(tmp_path, "ground.jsonl", [asked])
+    write(tmp_path, "refer.jsonl", [named])
+    (ground,), (refer,) = read_items(find("mini-ground"), tmp_path), read_items(find("mini-refer"), tmp_path)
+    assert ground.references == (Box(4, 6, 20, 18),)
+    assert written(ground.references[0], ground) == "[100, 250, 500, 750]"
+    assert refer.references == ("dog",)
+    assert any(isinstance(part, RegionPart) for part in refer.sample.messages[0].parts)
+    assert prompt_text(refer.sample) == "<image>\nWhat is [100, 250, 500, 750]?"
+
+
+def test_unusable_rows_are_all_named(tmp_path):
+    bad = [row("<image>\nQ", "A"), row("Q without its picture", "A"), {"conversations": []}]
+    write(tmp_path, "general.jsonl", bad)
+    with pytest.raises(DataError, match=r"general\.jsonl:2: 0 <image>[^\n]*\n.*general\.jsonl:3: "):
+        read_items(find("mini-vqa"), tmp_path)
+    write(tmp_path, "ground.jsonl", [row("<image>\nWhere?", "nowhere")])
+    with pytest.raises(DataError, match="the right answer holds no box"):
+        read_items(find("mini-ground"), tmp_path)
+    write(tmp_path, "words.jsonl", [])
+    with pytest.raises(DataError, match="the file is empty"):
+        read_items(find("mini-words"), tmp_path)
+
+
+def test_constants_are_the_common_answers():
+    items = [check_item(reference) for reference in ("red", "blue", "red")]
+    assert common_answers(items) == ["red", "blue"]
+    boxes = common_boxes([check_item(Box(0, 0, 80, 60)), check_item(Box(160, 120, 400, 300))])
+    assert boxes[0] == "[100, 100, 300, 300]", "the mean box"
+    assert "[1, 1, 999, 999]" in boxes, "the whole picture"
+    assert "[200, 200, 500, 500]" in boxes
+
+
+def test_summary_of_values():
+    benchmark = find("mini-vqa")
+    score = summarise(benchmark, "exact_match", [1.0, 0.0, 1.0, 1.0])
+    assert (score.value, score.n) == (75.0, 4)
+    assert score.stderr == pytest.approx(25.0)
+    assert 0 <= score.low <= 50 < 75 <= score.high <= 100
+    assert score == summarise(benchmark, "exact_match", [1.0, 0.0, 1.0, 1.0]), "the interval is seeded"
+    certain = summarise(benchmark, "exact_match", [1.0] * 5)
+    assert (certain.low, certain.high, certain.stderr) == (100.0, 100.0, 0.0)
+    wide, narrow = (summarise(benchmark, "m", [0.0, 1.0] * n) for n in (10, 1000))
+    assert narrow.high - narrow.low < (wide.high - wide.low) / 5
+    assert summarise(benchmark, "m", [1.0]).stderr == 0.0
