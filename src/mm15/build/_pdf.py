@@ -10,12 +10,14 @@ import atexit
 import ctypes
 import math
 import random
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,7 +83,10 @@ def _open(path: Path) -> Any:
 
 @lru_cache(maxsize=32)
 def _page(path: Path, index: int) -> Any:
-    return _open(path)[index]
+    try:
+        return _open(path)[index]
+    except _pdfium().PdfiumError as error:
+        raise SkipSample("not a readable page", f"{path}#{index}") from error
 
 
 @lru_cache(maxsize=128)
@@ -89,7 +94,8 @@ def read_page(path: Path, index: int) -> PageText:
     """The text layer of one page, checked against its ink.
 
     Raises:
-        SkipSample: not a readable PDF; rotated page; control characters; too little text; letters that spell nothing; text without ink.
+        SkipSample: the page cannot be read or is rotated, or its text layer has control characters, too little
+            text, letters that spell nothing, or disagrees with the ink.
         MissingExtra: pypdfium2 is not installed.
     """
     address = f"{path}#{index}"
@@ -99,7 +105,7 @@ def read_page(path: Path, index: int) -> PageText:
     glyphs = _glyphs(page)
     reason = unusable(" ".join("".join(glyph.char for glyph in run) for run in glyphs))
     lines = tuple(line for run in glyphs for line in _lines(run))
-    if reason is None and _inked_share(page, lines) < 0.9:
+    if reason is None and (_inked_share(page, lines) < 0.9 or _shaped_share(lines) < 0.8):
         reason = "text and ink disagree"
     if reason is not None:
         raise SkipSample(reason, address)
@@ -112,10 +118,10 @@ def unusable(text: str) -> str | None:
     broken = sum(unicodedata.category(char) in ("Cc", "Co", "Cn") or char == "\ufffd" for char in visible)
     if broken > 0.02 * len(visible):
         return "control characters"
-    words = [word for word in text.lower().split() if len(word) >= 3 and word.isascii() and word.isalpha()]
+    words = re.findall("[a-z]{3,}", text.lower())
     if len(words) < 8 or sum(map(len, words)) < 0.3 * len(visible):
         return "too little text"
-    if sum(any(vowel in word for vowel in "aeiouy") for word in words) < 0.8 * len(words):
+    if sum(any(vowel in word for vowel in "aeiouy") for word in words) < 0.6 * len(words):
         return "letters spell nothing"
     return None
 
@@ -196,6 +202,26 @@ def _inked_share(page: Any, lines: Sequence[Line]) -> float:
         patch = gray[max(0, int(y1)) : max(0, int(y2) + 1), max(0, int(x1)) : max(0, int(x2) + 1)]
         inked += bool(patch.size) and int(patch.max()) - int(patch.min()) >= 30
     return inked / max(1, len(words))
+
+
+def _shaped_share(lines: Sequence[Line]) -> float:
+    """Share of small letters drawn as tall as what the text layer calls them: "o" low, "d" high.
+
+    Finds text layers that name other letters than the ones that are drawn; glyph boxes come from the drawn outlines.
+    """
+    fitting = total = 0
+    for line in lines:
+        heights = {"low": [], "high": []}
+        for glyph in (glyph for word in line for glyph in word):
+            kind = "low" if glyph.char in "acemnorsuvwxz" else "high" if glyph.char in "bdfhkl" else None
+            if kind:
+                heights[kind].append(glyph.top - glyph.bottom)
+        if heights["low"] and heights["high"]:
+            usual = median(heights["low"])
+            fitting += sum(abs(height - usual) < 0.2 * usual for height in heights["low"])
+            fitting += sum(height > 1.2 * usual for height in heights["high"])
+            total += len(heights["low"]) + len(heights["high"])
+    return fitting / total if total else 1.0
 
 
 def crop_words(

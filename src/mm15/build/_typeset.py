@@ -41,20 +41,18 @@ def fit_font(path: Path, size: int, texts: Sequence[str], width: int) -> ImageFo
 
 
 def draw_text(
-    image: Image.Image, text: str, x: int, baseline: int, font: ImageFont.FreeTypeFont, ink: Color, weight: float = 0.0
+    image: Image.Image, text: str, x: int, baseline: int, font: ImageFont.FreeTypeFont, ink: Color, bold: bool = False
 ) -> list[CharBox]:
-    """Draw one line with its pen at (x, baseline). Returns the char boxes.
-
-    Args:
-        weight: pixels that every stroke grows on each side.
-    """
-    ImageDraw.Draw(image).text((x, baseline), text, fill=ink, font=font, anchor="ls", stroke_width=weight)
+    """Draw one line with its pen at (x, baseline), struck twice one pixel apart if ``bold``. Returns the char boxes."""
+    draw = ImageDraw.Draw(image)
+    for shift in (0, 1) if bold else (0,):
+        draw.text((x + shift, baseline), text, fill=ink, font=font, anchor="ls")
     boxes, pen = [], float(x)
     for char, following in zip(text, [*text[1:], ""], strict=True):
-        glyph = None if char.isspace() else _glyph_box(font, char, weight)
+        glyph = None if char.isspace() else _glyph_box(font, char)
         if glyph is not None:
             left, top, right, bottom = glyph
-            boxes.append([char, math.floor(pen + left), baseline + top, math.ceil(pen + right), baseline + bottom])
+            boxes.append([char, math.floor(pen + left), baseline + top, math.ceil(pen + right) + bold, baseline + bottom])
         pen += _advance(font, char + following) - (_advance(font, following) if following else 0.0)
     return boxes
 
@@ -66,14 +64,11 @@ def _advance(font: ImageFont.FreeTypeFont, text: str) -> float:
 
 
 @lru_cache(maxsize=1 << 16)
-def _glyph_box(font: ImageFont.FreeTypeFont, char: str, weight: float) -> tuple[int, int, int, int] | None:
+def _glyph_box(font: ImageFont.FreeTypeFont, char: str) -> tuple[int, int, int, int] | None:
     """Ink of one glyph around its pen position; ``getbbox`` would give the advance width instead."""
-    mask, (left, top) = font.getmask2(char, mode="L", anchor="ls", stroke_width=weight)
+    mask, (left, top) = font.getmask2(char, mode="L", anchor="ls")
     ink = mask.getbbox()
-    if ink is None:
-        return None
-    # A fractional stroke is rounded anew in every string: its upper edge may come out one pixel higher than alone.
-    return left + ink[0], top + ink[1] - (weight > 0), left + ink[2], top + ink[3]
+    return None if ink is None else (left + ink[0], top + ink[1], left + ink[2], top + ink[3])
 
 
 def colors(rng: random.Random, inverted: float = 0.2) -> tuple[Color, Color]:

@@ -264,7 +264,7 @@ def layout(things: Sequence[Thing], width: int, height: int, rng: random.Random)
         if w > width or h > height:
             return None
         for _ in range(12):
-            x, y = rng.randint(0, width - w), rng.randint(0, height - h)
+            x, y = int(rng.random() * (width - w + 1)), int(rng.random() * (height - h + 1))
             box = (x, y, x + w, y + h)
             if all(overlap(box, other.box) <= MAX_OVERLAP for other in placed):
                 placed.append(Placed(thing, box))

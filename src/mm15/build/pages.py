@@ -22,7 +22,7 @@ from pathlib import Path
 from PIL import Image
 
 from mm15.base.errors import DataError
-from mm15.base.rng import python_rng
+from mm15.base.rng import python_rng, seed_of
 from mm15.build._items import Form, Item, write_items
 from mm15.build._pdf import PageReport, PageText, crop_lines, crop_words, flush_block, read_page, text_of, usable_pages
 from mm15.build._typeset import CharBox, fit_font, load_font, sheet, typefaces
@@ -64,8 +64,10 @@ def build(
         MissingExtra: ``page_share`` is not 0 and pypdfium2 is not installed.
         DataError: no text of this side has a line that may be shown.
     """
-    pages, dropped = usable_pages(materials, split, seed, max(64, n // 64)) if page_share else ([], {})
+    pages, dropped = usable_pages(materials, split, seed, max(16, n // 32)) if page_share else ([], {})
     tasks = OCR_TASKS if form is Form.OCR else SFT_TASKS
+    # The two forms are used in one recipe after another: they show different pictures.
+    seed = seed_of(seed, form)
     make_page = partial(
         make, tasks=tasks, split=split, seed=seed, materials=materials, pages=pages, page_share=page_share
     )

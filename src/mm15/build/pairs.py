@@ -7,8 +7,8 @@ Row (llava with an image list; ``width`` and ``height`` are lists too)::
                        {"from": "gpt", "value": "yes"}], "task": "same"}
 
 Held-out rows hold only the four binary tasks, in equal parts; their two answers alternate, so chance is one half.
-Training rows hold open questions and three-picture questions besides. Held-out ``same`` and ``both`` rows show one held-out
-drawing and one that training may see: a name has too few held-out drawings for two different ones.
+Training rows hold open questions and three-picture questions besides. Held-out ``same`` and ``both`` rows show one
+held-out drawing and one that training may see: most names have no second held-out drawing.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ def _which(
     place = turn % count
     asked = with_article(names[place])
     if count == 2:
-        return pictures, f"Which shows {asked}, first or second?", ("first", "second")[place]
-    return pictures, f"Which shows {asked}: 1, 2 or 3?", str(place + 1)
+        return pictures, f"Which has {asked}, first or second?", ("first", "second")[place]
+    return pictures, f"Which has {asked}: 1, 2 or 3?", str(place + 1)
 
 
 def _changed(

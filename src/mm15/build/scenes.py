@@ -126,8 +126,8 @@ def _row(
     scene, first = _suitable(materials, split, task, turn, rng)
     asks = [first]
     others = [other for other in dict.fromkeys(tasks) if other != task]
-    for other in rng.sample(others, min(turns - 1, len(others))):
-        ask = TASKS[other](scene, rng.randrange(1 << 20), rng)
+    for other in rng.sample(others, len(others)):
+        ask = TASKS[other](scene, rng.randrange(1 << 20), rng) if len(asks) < turns else None
         asks += [ask] if ask else []
     background = photo_crop(materials.photos(split), scene.width, scene.height, rng)
     picture = paste(background, scene.placed)
@@ -178,7 +178,7 @@ def _make_up(task: str, turn: int, rng: random.Random) -> tuple[int, int, int]:
     if task in ("color", "shape", "is-color"):
         return rng.randint(0, 2), rng.randint(1, 2), 1
     if task == "find-all":
-        return rng.randint(1, 2), rng.randint(0, 1), rng.randint(2, 3)
+        return rng.choice([(1, 0, 2), (1, 0, 3), (1, 1, 2), (1, 1, 3), (2, 0, 2), (2, 0, 3), (2, 1, 2)])
     if task == "count":
         objects = rng.randint(0, 1 + turn % 4)
         return objects, 1 + turn % 4 - objects, 1

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from mm15.base.rng import python_rng
+from mm15.base.rng import python_rng, seed_of
 from mm15.build._items import Form, Item, write_items
 from mm15.build._pdf import PageReport, PageText, crop_words, read_page, text_of, usable_pages
 from mm15.build._typeset import CharBox, colors, draw_text, fade, fit_font, typefaces, wear
@@ -52,8 +52,11 @@ def build(
     """
     if page_share is None:
         page_share = 0.3 if split == "train" else 0.0
-    pages, dropped = usable_pages(materials, split, seed, max(64, n // 64)) if page_share else ([], {})
-    make_item = partial(make, split=split, seed=seed, materials=materials, pages=pages, page_share=page_share)
+    pages, dropped = usable_pages(materials, split, seed, max(16, n // 32)) if page_share else ([], {})
+    # The two forms are used in one recipe after another: they show different pictures.
+    make_item = partial(
+        make, split=split, seed=seed_of(seed, form), materials=materials, pages=pages, page_share=page_share
+    )
     report = write_items(out, "words", n, make_item, form, workers)
     return [PageReport(report.name, report.rows, report.seconds, len(pages), dropped)]
 
@@ -88,14 +91,14 @@ def typeset(
     left, top, right, bottom = (round(edge) for edge in font.getbbox(text, anchor="ls"))
     width = min(112, max(48, right - left + rng.randint(6, 16)))
     height = min(32, max(20, bottom - top + rng.randint(5, 12)))
-    x = rng.randint(2, width - (right - left) - 2) - left
+    x = rng.randint(2, width - (right - left) - 3) - left
     baseline = rng.randint(2, max(2, height - (bottom - top) - 2)) - top
     if photos and rng.random() < 0.15:
         image, ink = fade(photo_crop(photos, width, height, rng), rng)
     else:
         ink, paper = colors(rng)
         image = Image.new("RGB", (width, height), paper)
-    boxes = draw_text(image, text, x, baseline, font, ink, rng.choice((0.0, 0.0, 0.0, 0.5)))
+    boxes = draw_text(image, text, x, baseline, font, ink, bold=font.size >= 16 and rng.random() < 0.25)
     return wear(image, rng), boxes
 
 

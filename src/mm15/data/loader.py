@@ -3,20 +3,20 @@
 A row that turns out to be unreadable is left out of its pack, counted against its source's budget and named; no
 neighbour takes its place. The state is the next global pack number and the plan's hash.
 
-Workers are processes, started clean (never forked from a process with threads or a GPU), each with its own pipe. Pack i
-is read by worker i mod workers, so order and content do not depend on how many there are.
+Workers are processes and not threads: reading is half Python, and would hold up the trainer's own Python.
 """
 
 from __future__ import annotations
 
+import io
+import itertools
 import pickle
 import signal
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import fields
 from multiprocessing.connection import Connection
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -144,3 +144,111 @@ def read_pack(addresses: Sequence[Address], sources: Sequence[Source], processor
             )
         ]
     return pack(samples, processor.image_token, processor.tokens_per_tile), skips
+
+
+class Workers:
+    """Processes that read packs ahead, each through its own pipe; pack i of the stream comes from worker i mod count.
+
+    They leave Ctrl-C to the trainer, end when their pipe does (however the trainer went), and are daemons. What a
+    worker raises it prints itself; the trainer hears that it died. A thread drains the pipes while the trainer works.
+    """
+
+    def __init__(
+        self, count: int, prefetch: int, timeout_s: float, sources: Sequence[Source], processor: Processor
+    ) -> None:
+        self._ahead = count * prefetch
+        self._timeout_s = timeout_s
+        self._asked: deque[int] = deque()
+        self._turn = 0
+        self._arrived: SimpleQueue[ReadPack | None] = SimpleQueue()
+        self._pipes: list[Connection] = []
+        self._processes = []
+        for index in range(count):
+            ours, theirs = PROCESSES.Pipe()
+            process = PROCESSES.Process(
+                target=_serve, args=(theirs, sources, processor), name=f"loader worker {index}", daemon=True
+            )
+            process.start()
+            theirs.close()
+            self._pipes.append(ours)
+            self._processes.append(process)
+        self._drain_thread = threading.Thread(target=self._drain, name="loader pipes", daemon=True)
+        self._drain_thread.start()
+
+    def read(self, number: int, world: int, planner: Planner) -> ReadPack:
+        """The pack ``number``; asks for those that follow it at distance ``world``."""
+        while len(self._asked) < self._ahead:
+            following = number + world * len(self._asked)
+            pipe = self._pipes[(self._turn + len(self._asked)) % len(self._pipes)]
+            with suppress(OSError):  # The worker is dead: said below, when its turn comes.
+                pipe.send(planner.pack(following))
+            self._asked.append(following)
+        process = self._processes[self._turn % len(self._processes)]
+        where = f"{process.name} (pid {process.pid}) of {len(self._processes)}, reading pack {number}"
+        try:
+            arrived = self._arrived.get(timeout=self._timeout_s)
+        except Empty:
+            raise MM15Error(
+                f"{where}: no answer for {self._timeout_s:g} s. Is the storage stuck, or one picture very slow? "
+                f"Its rows: {_named(planner, number)}"
+            ) from None
+        if arrived is None:
+            process.join(timeout=5)
+            raise MM15Error(
+                f"{where}: died with exit code {process.exitcode}. -9 means it was killed, mostly for lack of memory "
+                f"(use fewer workers); otherwise its own message stands above. Its rows: {_named(planner, number)}"
+            )
+        self._asked.popleft()
+        self._turn += 1
+        return arrived
+
+    def close(self) -> None:
+        """End the processes, stuck ones too."""
+        for process in self._processes:
+            process.kill()
+            process.join()
+        self._drain_thread.join()
+        for pipe in self._pipes:
+            pipe.close()
+
+    def _drain(self) -> None:
+        for pipe in itertools.cycle(self._pipes):
+            try:
+                self._arrived.put(pickle.loads(pipe.recv_bytes()))
+            except (EOFError, OSError):
+                self._arrived.put(None)
+                return
+
+
+def _named(planner: Planner, number: int) -> str:
+    pools = planner.mixture.pools
+    return ", ".join(f"{pools[source].name}/{row}" for source, row in planner.pack(number)[:8])
+
+
+def _serve(pipe: Connection, sources: Sequence[Source], processor: Processor) -> None:
+    """A worker: addresses in, packs out, until the pipe ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    while True:
+        try:
+            addresses = pipe.recv()
+        except (EOFError, OSError):
+            return
+        answer = _to_bytes(read_pack(addresses, sources, processor))
+        try:
+            pipe.send_bytes(answer)
+        except OSError:
+            return
+
+
+class _Pickler(pickle.Pickler):
+    """Tensors travel as arrays: torch's own way, through shared memory, ends where /dev/shm is small."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        return (torch.from_numpy, (obj.numpy(),)) if isinstance(obj, Tensor) else NotImplemented
+
+
+def _to_bytes(read: ReadPack) -> bytes:
+    buffer = io.BytesIO()
+    _Pickler(buffer, protocol=5).dump(read)
+    return buffer.getvalue()

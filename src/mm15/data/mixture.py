@@ -114,7 +114,7 @@ class Mixture:
         self.seed = seed
         self.groups, self.shares = _resolve(config, self.pools)
         # By name, so that the order in which sources are listed does not matter.
-        self._drawn = np.array(sorted(np.flatnonzero(self.shares > 0), key=lambda index: pools[index].name))
+        self._drawn = np.array(sorted(np.flatnonzero(self.shares > 0).tolist(), key=lambda index: pools[index].name))
         self._permutations: dict[tuple[int, int], np.ndarray] = {}
 
     def order(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -237,7 +237,7 @@ def _members(groups: dict[str, Group], pools: Sequence[Pool], problems: list[str
 def _ratios(group_name: str, group: Group, sizes: dict[str, int], problems: list[str]) -> dict[str, float]:
     """The known members of a group with their ratios as numbers."""
     members = {name: ratio for name, ratio in group.members.items() if name in sizes}
-    ratios = {name: ratio for name, ratio in members.items() if ratio != "natural"}
+    ratios: dict[str, float] = {name: ratio for name, ratio in members.items() if not isinstance(ratio, str)}
     natural = [name for name in members if name not in ratios]
     if not ratios:
         per_row = 1.0

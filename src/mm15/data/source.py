@@ -15,13 +15,14 @@ import io
 import json
 import os
 import signal
+import sys
 import warnings
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from multiprocessing import get_all_start_methods, get_context
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,9 @@ from mm15.processor import Processor
 FORMATS = "mm15.datasets"
 POOL_FROM = 20_000
 """Rows from which a scan is worth starting processes."""
-PROCESSES = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
+PROCESSES = get_context("spawn" if sys.platform == "win32" else "forkserver")
 """How this package starts processes: never by forking one that already runs threads or holds a GPU."""
+PROCESSES.set_forkserver_preload(["mm15.data.loader"])
 
 
 class SourceConfig(Strict):
@@ -131,6 +133,10 @@ class Source:
     def _rows(self) -> JsonlIndex | JsonArray:
         return JsonArray(self.path) if self.path.suffix == ".json" else JsonlIndex(self.path)
 
+    @cached_property
+    def _to_samples(self) -> Callable[[dict[str, Any], RowContext], list[Sample]]:
+        return lookup(FORMATS, self.config.format, "format").to_samples
+
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_rows"}
 
@@ -153,7 +159,7 @@ class Source:
         """
         context = RowContext(self.name, self.config.category, f"{self.name}/{row}", self.root)
         try:
-            samples = lookup(FORMATS, self.config.format, "format").to_samples(self.row(row), context)
+            samples = self._to_samples(self.row(row), context)
             if len(samples) != 1:
                 raise SkipSample(f"format {self.config.format} makes {len(samples)} samples of this row, expected one")
         except SkipSample as skip:
@@ -257,7 +263,8 @@ def _start_counting(source: Source, processor: Processor) -> None:
 
 
 def _count_here(rows: range) -> Counted:
-    return _count(*_counting, rows)
+    source, processor = _counting
+    return _count(source, processor, rows)
 
 
 def _save(sidecar: Path, stamp: list[int], costs_R2: np.ndarray, skips: list[tuple[int, str]]) -> None:

@@ -147,9 +147,7 @@ def conversation(roles: Sequence[Role], parts: Sequence[Sequence[Part]]) -> list
             raise SkipSample(f"turn {number}: a picture inside a turn of the {role}")
         if not says_something(said) and not any(isinstance(part, ImagePart) for part in said):
             raise SkipSample(f"turn {number}: the {role} says nothing")
-    return [
-        Message(role, tuple(said), trained=role is Role.ASSISTANT) for role, said in zip(roles, parts, strict=True)
-    ]
+    return [Message(role, tuple(said), trained=role is Role.ASSISTANT) for role, said in zip(roles, parts, strict=True)]
 
 
 def says_something(parts: Sequence[Part]) -> bool:

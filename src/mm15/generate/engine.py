@@ -83,9 +83,10 @@ def batches(
 def stream(
     model: MultimodalModel, processor: Processor, sample: EncodedSample, max_new_tokens: int, sampling: Sampling
 ) -> Generator[str, None, Generation]:
-    """The answer to one prompt piece by piece; the pieces join to its text. Returns the ``Generation``.
+    """The answer to one prompt piece by piece. Returns the ``Generation``, whose text the pieces join to.
 
-    A character whose bytes are not complete yet is held back.
+    A character whose bytes are not complete yet is held back. Only where bytes that are no text spoil characters that
+    were already given (byte-fallback decoders replace the whole run) do the pieces stop short of the text.
     """
     ids: list[int] = []
     shown, stop_reason = "", LENGTH
@@ -96,11 +97,11 @@ def stream(
             break
         ids.append(token)
         whole = processor.decode(ids).rstrip("\ufffd")
-        if len(whole) > len(shown):
+        if len(whole) > len(shown) and whole.startswith(shown):
             yield whole[len(shown) :]
             shown = whole
     text = processor.decode(ids)
-    if len(text) > len(shown):
+    if len(text) > len(shown) and text.startswith(shown):
         yield text[len(shown) :]
     return Generation(tuple(ids), text, stop_reason)
 

@@ -85,7 +85,7 @@ class VisionTransformer(nn.Module):
             return tiles_NCHW
         mean_C11 = 255 * torch.tensor(self.config.mean, device=tiles_NCHW.device)[:, None, None]
         std_C11 = 255 * torch.tensor(self.config.std, device=tiles_NCHW.device)[:, None, None]
-        return (tiles_NCHW.float() - mean_C11) / std_C11
+        return tiles_NCHW.float().sub_(mean_C11).div_(std_C11)
 
 
 def patchify(tiles_NCHW: Tensor, patch: int) -> Tensor:

@@ -18,7 +18,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -200,20 +200,21 @@ def _sha256(path: Path) -> str:
 
 
 def _flush(folder: Path) -> None:
-    """Make names in a folder survive a power cut."""
+    """Make names in a folder survive a power cut, where the file system can."""
     handle = os.open(folder, os.O_RDONLY)
-    try:
+    with suppress(OSError):
         os.fsync(handle)
-    finally:
-        os.close(handle)
+    os.close(handle)
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost sentence: DCP wraps the error of each rank with its traceback."""
+    """The system's own words: DCP wraps the error of each rank, and torch's writer wraps that of the file."""
     if isinstance(error, CheckpointException) and error.failures:
-        wrapped, _ = next(iter(error.failures.values()))
-        return f"{type(wrapped).__name__}: {wrapped}"
-    return f"{type(error).__name__}: {error}"
+        error, _ = next(iter(error.failures.values()))
+    inner: BaseException | None = error
+    while inner and not isinstance(inner, OSError):
+        inner = inner.__cause__ or inner.__context__
+    return str(inner or error)
 
 
 @contextmanager

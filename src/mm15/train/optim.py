@@ -234,10 +234,10 @@ class OptimizerSet:
     def state(self) -> dict[str, dict[str, Tensor]]:
         """parameter name → state name → tensor. Parameters that never had a gradient have none."""
         return {
-            self.names[parameter]: dict(state)
+            name: dict(optimizer.state[parameter])
             for optimizer in self.optimizers
-            for parameter, state in optimizer.state.items()
-            if state
+            for parameter, name in self.names.items()
+            if optimizer.state.get(parameter)
         }
 
     def load_state(self, states: Mapping[str, Mapping[str, Tensor]]) -> None:

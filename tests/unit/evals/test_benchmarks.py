@@ -73,7 +73,9 @@ def write(folder, name: str, rows: list[dict]) -> None:
 
 
 def test_items_end_with_the_question_and_keep_the_answer_apart(tmp_path):
-    write(tmp_path, "general.jsonl", [row("<image>\nWhat color?", " red "), row("<image>\nHow many?", "2", task="count")])
+    write(
+        tmp_path, "general.jsonl", [row("<image>\nWhat color?", " red "), row("<image>\nHow many?", "2", task="count")]
+    )
     first, second = read_items(find("mini-vqa"), tmp_path)
     assert first.references == ("red",)
     assert (first.task, second.task) == ("color", "count")

@@ -1,4 +1,4 @@
-"""Pages: hostile text stays text, the frame forbids everything but styles and data pictures, charts hold their numbers."""
+"""Pages: hostile text stays text, the frame forbids all but styles and data pictures, charts hold their numbers."""
 
 from __future__ import annotations
 
@@ -117,7 +117,8 @@ def test_bars_have_the_length_of_their_value():
 def test_curves_span_their_frame_and_skip_what_is_not_finite():
     markup = curves({"loss": [(0, 4.0), (50, float("nan")), (100, 2.0)], "one": [(50, 3.0)], "none": []})
     points = [
-        [tuple(map(float, point.split(","))) for point in line.split()] for line in re.findall(r'points="(.*?)"', markup)
+        [tuple(map(float, point.split(","))) for point in line.split()]
+        for line in re.findall(r'points="(.*?)"', markup)
     ]
     assert [len(line) for line in points] == [2, 1, 0]
     (x0, y0), (x1, y1) = points[0]

@@ -10,7 +10,7 @@ CATEGORY = "text_rich"
 METRIC = "relaxed_accuracy"
 FILE = "charts.jsonl"
 FORMAT = "llava"
-MAX_NEW_TOKENS = 24
+MAX_NEW_TOKENS = 32
 COUNTS_IN_AVERAGE = True
 CHECKS = [("105", "100", 1.0), ("105.01", "100", 0.0), ("12", "12%", 0.0), ("Oslo", "oslo", 1.0), ("", "3", 0.0)]
 

@@ -10,7 +10,7 @@ CATEGORY = "refer_ground"
 METRIC = "acc_iou50"
 FILE = "ground_unseen.jsonl"
 FORMAT = "ferret-json"
-MAX_NEW_TOKENS = 48
+MAX_NEW_TOKENS = 64
 COUNTS_IN_AVERAGE = False
 CHECKS = [
     ("the dog [100, 200, 500, 600]", Box(80, 120, 400, 360), 1.0),

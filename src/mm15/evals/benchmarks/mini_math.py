@@ -10,7 +10,7 @@ CATEGORY = "knowledge"
 METRIC = "exact_match"
 FILE = "math.jsonl"
 FORMAT = "llava"
-MAX_NEW_TOKENS = 24
+MAX_NEW_TOKENS = 16
 COUNTS_IN_AVERAGE = True
 CHECKS = [("12", "12", 1.0), ("12.", "12", 1.0), ("x = 12", "12", 0.0), ("", "12", 0.0)]
 

@@ -10,7 +10,7 @@ CATEGORY = "text_rich"
 METRIC = "anls"
 FILE = "pages.jsonl"
 FORMAT = "llava"
-MAX_NEW_TOKENS = 64
+MAX_NEW_TOKENS = 128
 COUNTS_IN_AVERAGE = True
 CHECKS = [("Annual Report", "annual  report", 1.0), ("abxy", "abcd", 0.5), ("axyz", "abcd", 0.0), ("", "a", 0.0)]
 

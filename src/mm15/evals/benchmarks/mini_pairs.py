@@ -10,7 +10,7 @@ CATEGORY = "multi_image"
 METRIC = "exact_match"
 FILE = "pairs.jsonl"
 FORMAT = "llava"
-MAX_NEW_TOKENS = 24
+MAX_NEW_TOKENS = 32
 COUNTS_IN_AVERAGE = True
 CHECKS = [("yes", "Yes", 1.0), ("the first", "the second", 0.0), ("", "no", 0.0)]
 

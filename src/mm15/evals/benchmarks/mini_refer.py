@@ -10,7 +10,7 @@ CATEGORY = "refer_ground"
 METRIC = "exact_match"
 FILE = "refer.jsonl"
 FORMAT = "ferret-json"
-MAX_NEW_TOKENS = 24
+MAX_NEW_TOKENS = 32
 COUNTS_IN_AVERAGE = True
 CHECKS = [("a red circle", "A red circle", 1.0), ("a blue circle", "a red circle", 0.0), ("", "dog", 0.0)]
 

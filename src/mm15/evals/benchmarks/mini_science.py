@@ -1,16 +1,16 @@
-"""Questions of school science with lettered options."""
+"""Questions of school science: the letter of an option, or one short answer."""
 
 from __future__ import annotations
 
 from mm15.evals.benchmark import Item, answer_text, common_answers, texts
-from mm15.evals.scoring import multiple_choice
+from mm15.evals.scoring import choice_letter, exact_match, multiple_choice
 
 NAME = "mini-science"
 CATEGORY = "knowledge"
 METRIC = "accuracy"
 FILE = "science.jsonl"
 FORMAT = "llava"
-MAX_NEW_TOKENS = 24
+MAX_NEW_TOKENS = 16
 COUNTS_IN_AVERAGE = True
 CHECKS = [
     ("B", "B", 1.0),
@@ -18,6 +18,8 @@ CHECKS = [
     ("(B) the moon", "B", 1.0),
     ("The answer is C.", "C", 1.0),
     ("", "A", 0.0),
+    ("No.", "no", 1.0),
+    ("no idea", "no", 0.0),
 ]
 
 references = answer_text
@@ -25,5 +27,7 @@ constants = common_answers
 
 
 def score(answer: str, item: Item) -> dict[str, float]:
-    """The letter of the right option."""
-    return {"accuracy": multiple_choice(answer, texts(item))}
+    """The right letter where the right answer is one, else the right words."""
+    right = texts(item)
+    lettered = all(choice_letter(reference) for reference in right)
+    return {"accuracy": multiple_choice(answer, right) if lettered else exact_match(answer, right)}

@@ -10,7 +10,7 @@ CATEGORY = "general"
 METRIC = "exact_match"
 FILE = "general.jsonl"
 FORMAT = "llava"
-MAX_NEW_TOKENS = 24
+MAX_NEW_TOKENS = 32
 COUNTS_IN_AVERAGE = True
 CHECKS = [("Two.", "two", 1.0), ("two cats", "two", 0.0), ("", "two", 0.0)]
 

@@ -10,7 +10,7 @@ CATEGORY = "text_rich"
 METRIC = "exact_match"
 FILE = "words.jsonl"
 FORMAT = "llava"
-MAX_NEW_TOKENS = 32
+MAX_NEW_TOKENS = 40
 COUNTS_IN_AVERAGE = True
 CHECKS = [("Hello", "hello", 1.0), ("helo", "hello", 0.0), ("", "hello", 0.0)]
 

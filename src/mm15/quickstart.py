@@ -1,0 +1,239 @@
+"""The main job: build data, run the stages, evaluate, write the page, say what to do next.
+
+Everything happens in one run folder; whatever is finished there is not done again, so an interrupted quickstart goes on
+where it stopped when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import resource
+import shutil
+import string
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mm15.base.config import fingerprint
+from mm15.base.errors import ConfigError
+from mm15.build import charts, code, interleaved, math_items, pages, pairs, scenes, science, text_only, words
+from mm15.build._items import Form
+from mm15.build.canvas import BuildReport
+from mm15.build.materials import Materials
+from mm15.bundle import Bundle, load_bundle
+from mm15.evals.report import StageSummary, pick_examples, write_report
+from mm15.evals.run import EvalReport, evaluate, results_json
+from mm15.io.atomic import atomic_folder, write_atomic
+from mm15.model.multimodal import MultimodalModel
+from mm15.stage import StageResult, resume_stage, start_stage
+from mm15.text.template import SPECIALS
+from mm15.text.tokenizer import train_tokenizer
+from mm15.train.recipe import load_recipe
+
+STAGES = ("encoder", "pretrain", "continual", "sft")
+TINY = ("train.steps=12", "train.log_every=4", "train.save_every=6")
+TINY_ROWS = 30
+"""Rows per file and questions per benchmark of ``--tiny``: a walk through the code that learns nothing."""
+
+Build = Callable[[Path, Any, int, int, Materials], BuildReport | list[BuildReport]]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One call of a builder: rows for training, and held-out rows (0: none)."""
+
+    build: Build
+    train: int
+    heldout: int = 0
+
+
+BUILDS = (
+    Part(partial(scenes.build, kind="caption"), 5000),
+    Part(partial(scenes.build, kind="general", turns=3), 5000),
+    Part(partial(scenes.build, kind="refer_ground", turns=3), 6000),
+    Part(interleaved.build, 1500),
+    Part(text_only.build, 2500),
+    Part(partial(words.build, form=Form.OCR), 6000),
+    Part(partial(pages.build, form=Form.OCR), 2000),
+    Part(words.build, 5000, 250),
+    Part(pages.build, 2000, 100),
+    Part(charts.build, 1500, 120),
+    Part(math_items.build, 2000, 200),
+    Part(code.build, 1000),
+    Part(science.build, 1500, 200),
+    Part(pairs.build, 3000, 400),
+    Part(partial(scenes.build, kind="general", name="general"), 0, 320),
+    Part(partial(scenes.build, kind="refer", name="refer"), 0, 200),
+    Part(partial(scenes.build, kind="ground", name="ground"), 0, 200),
+    Part(partial(scenes.build, kind="refer_unseen", name="refer_unseen"), 0, 100),
+    Part(partial(scenes.build, kind="ground_unseen", name="ground_unseen"), 0, 100),
+)
+"""What the quickstart builds, and how much."""
+
+
+def build_data(out: Path, seed: int = 0, pdfs: Path | None = None, tiny: bool = False) -> list[dict[str, Any]]:
+    """Write ``train/`` and ``heldout/`` and the tokenizer; a folder that is complete is kept.
+
+    Raises:
+        ConfigError: the folder was built from another seed, other PDFs or another amount.
+    """
+    asked = {"seed": seed, "pdfs": str(pdfs.resolve()) if pdfs else None, "tiny": tiny}
+    done = out / "build.json"
+    if done.is_file():
+        kept = json.loads(done.read_text(encoding="utf-8"))
+        if kept["asked"] != asked:
+            raise ConfigError([f"{out} was built with {kept['asked']}, now {asked} is asked; give another folder"], "data")
+        return kept["reports"]
+    materials = Materials(pdfs=pdfs)
+    reports: list[dict[str, Any]] = []
+    with atomic_folder(out) as draft:
+        for split in ("train", "heldout"):
+            (draft / split).mkdir()
+            for part in BUILDS:
+                if count := part.train if split == "train" else part.heldout:
+                    made = part.build(draft / split, split, TINY_ROWS if tiny else count, seed, materials)
+                    for report in made if isinstance(made, list) else [made]:
+                        reports.append({"split": split, **asdict(report)})
+        train_tokenizer([string.printable], SPECIALS).save(draft / "train" / "tokenizer.json")
+        write_atomic(draft / "build.json", json.dumps({"asked": asked, "reports": reports}, indent=1))
+    return reports
+
+
+def run_quickstart(out: Path, seed: int = 0, pdfs: Path | None = None, tiny: bool = False) -> dict[str, Any]:
+    """Data → encoder → three stages → evaluation → report, in one folder.
+
+    Returns:
+        The content of ``results.json``.
+    """
+    began, clock = time.perf_counter(), Clock()
+    say(f"building data from real documents and pictures in {out}/data")
+    build_data(out / "data", seed, pdfs, tiny)
+    clock.lap("data")
+
+    summaries, init = [], None
+    changes = (f"seed={seed}", *(TINY if tiny else ()))
+    for name in STAGES:
+        say(f"stage {name}")
+        folder = out / name
+        result = _stage(folder, f"{name}-mini", out / "data" / "train", init, changes)
+        if not result.finished:
+            raise KeyboardInterrupt(f"stopped in stage {name}; go on with the same command")
+        clock.lap(name)
+        summaries.append(_summary(folder, name, result.seconds))
+        init = folder / "bundle"
+
+    say("evaluating on held-out items, beside an untrained control")
+    bundle = load_bundle(out / STAGES[-1] / "bundle")
+    report = evaluate(bundle.model, bundle.processor, out / "data" / "heldout", out=out, progress=None)
+    control = evaluate(_untrained(bundle, seed), bundle.processor, out / "data" / "heldout")
+    clock.lap("evaluation")
+    results = _results(report, control, seed, tiny, began, clock)
+    notes = _notes(results)
+    write_report(
+        out / "report.html", "mm15 quickstart", summaries, results, pick_examples(report), notes, bundle.processor
+    )
+    if (out / "bundle").exists():
+        shutil.rmtree(out / "bundle")
+    shutil.copytree(out / STAGES[-1] / "bundle", out / "bundle")
+    results["wall_seconds"] = round(time.perf_counter() - began, 1)
+    write_atomic(out / "results.json", json.dumps(results, indent=1))
+    say(_closing(out, results))
+    return results
+
+
+class Clock:
+    """Seconds of each part of the journey."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """The part that just ended."""
+        now = time.perf_counter()
+        self.parts[name], self._last = round(now - self._last, 1), now
+
+
+def say(sentence: str) -> None:
+    """A line for the user."""
+    print(f"\n== {sentence}", flush=True)
+
+
+def _stage(folder: Path, recipe: str, data: Path, init: Path | None, changes: tuple[str, ...]) -> StageResult:
+    if not (folder / "recipe.yaml").is_file():
+        return start_stage(recipe, folder, data, init, changes)
+    result = resume_stage(folder)
+    return result
+
+
+def _summary(folder: Path, name: str, seconds: float) -> StageSummary:
+    return StageSummary(name, list(_log_rows(folder)), json.loads((folder / "shares.json").read_text()), seconds)
+
+
+def _log_rows(folder: Path) -> Iterator[dict[str, Any]]:
+    with (folder / "log.jsonl").open(encoding="utf-8") as lines:
+        for line in lines:
+            yield json.loads(line)
+
+
+def _untrained(bundle: Bundle, seed: int) -> MultimodalModel:
+    """The same model before any training."""
+    model = MultimodalModel(bundle.model.config, bundle.model.compute_dtype)
+    model.init_weights(seed)
+    return model
+
+
+def _results(
+    report: EvalReport, control: EvalReport, seed: int, tiny: bool, began: float, clock: Clock
+) -> dict[str, Any]:
+    recipes = {name: fingerprint(load_recipe(f"{name}-mini", (f"seed={seed}",))) for name in STAGES}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "wall_seconds": round(time.perf_counter() - began, 1),
+        "parts_seconds": clock.parts,
+        # Linux counts kilobytes, macOS bytes; the largest worker process is added.
+        "peak_rss_bytes": (peak + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+        * (1 if sys.platform == "darwin" else 1024),
+        **results_json(report, control),
+        "seeds": [seed],
+        "tiny": tiny,
+        "recipe_hash": recipes,
+        "versions": {
+            "mm15": importlib.metadata.version("mm15"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        },
+    }
+
+
+def _notes(results: dict[str, Any]) -> list[str]:
+    return [
+        "A miniature trained from nothing; its encoder had a short pre-training on dense patch labels in place of CLIP.",
+        "Held out: documents, typefaces, drawings, photographs, words and seeds. Object names are shared; unseen names "
+        "are reported apart and count in no average.",
+        f"One seed ({results['seeds'][0]}), {results['versions']['machine']}, torch {results['versions']['torch']}.",
+    ]
+
+
+def _closing(out: Path, results: dict[str, Any]) -> str:
+    rows = [
+        f"   {row['benchmark']:<20} {row['metric']:<16} {row['value']:>6.1f}   untrained {row['untrained']:>5.1f}   "
+        f"constant {row['constant']:>5.1f}   n={row['n']}"
+        for row in results["scores"]
+    ]
+    table = "\n".join(rows)
+    return (
+        f"done in {results['wall_seconds'] / 60:.1f} minutes; MMBase {results['mmbase']}\n{table}\n\n"
+        f"   look:  {out}/report.html\n"
+        f"   chat:  .venv/bin/mm15 chat {out}/bundle --image PICTURE 'Where is the dog?'\n"
+        f"   train: .venv/bin/mm15 train sft-mini --data {out}/data/train --from {out}/continual/bundle --out runs/mine"
+    )
