@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -61,8 +61,8 @@ class RandomPacks:
     def state(self) -> dict[str, Any]:
         return {"pack": self.position, "plan_hash": self.plan}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        if state["plan_hash"] != self.plan:
+    def restore(self, state: Mapping[str, Any], accept_plan: bool = False) -> None:
+        if state["plan_hash"] != self.plan and not accept_plan:
             raise PlanMismatch(f"saved under {state['plan_hash']}, now {self.plan}")
         self.position = state["pack"]
 

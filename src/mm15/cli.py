@@ -147,18 +147,18 @@ def chat(
 ) -> None:
     """Ask about pictures: text, boxes in pixels, and an annotated copy of the picture."""
     import mm15
-    from mm15.generate.chat import parse_box, talk
+    from mm15.generate.chat import describe, parse_box, talk
 
     session = mm15.load(bundle)
     images = list(image or ())
     if question is None:
-        talk(session, images, annotated=out)
+        talk(session, images, annotated=out, max_new_tokens=max_new_tokens)
         return
     reply = session.ask(
         question, images=images, regions=[parse_box(text) for text in box or ()], max_new_tokens=max_new_tokens
     )
     annotated = reply.save_annotated(out) if out and reply.regions else None
-    lines = [reply.text, *(str(region) for region in reply.regions)]
+    lines = [reply.text, *(describe(region) for region in reply.regions)]
     show(reply.to_json(annotated), as_json, "\n".join(lines + ([f"drawn: {annotated}"] if annotated else [])))
 
 

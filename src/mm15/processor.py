@@ -1,6 +1,6 @@
 """The one door: ``Sample`` → ``EncodedSample``, for training, evaluation and chat alike.
 
-A picture becomes its sub-images (MM1.5 section 3.3), each announced by plain text and filled with ``tokens_per_tile``
+A picture becomes its sub-images (MM1.5, "dynamic image splitting"), each announced by plain text and filled with ``tokens_per_tile``
 image tokens; text comes from the template. ``count`` walks the same plan from sizes alone.
 
 Legend: T tokens, N tiles, C channels, H W pixels of a tile.
@@ -213,7 +213,7 @@ class Processor:
 
 
 def _announcements(span: ImageSpan, slots: Sequence[TileSlot], indicator: Indicator) -> Iterator[str]:
-    """The text before each sub-image of a picture (MM1.5 section 3.3, position indicators).
+    """The text before each sub-image of a picture (MM1.5, sub-image position indicators).
 
     ``INDEX`` writes ``(k,row,col)``; an overview, or a picture that is not split, is ``(k,0,0)``. ``SEPS`` writes ":"
     before the overview, "," between columns and "<n>" between rows; a picture that is not split needs none.

@@ -16,8 +16,9 @@ FLOORS = [
     {"data", "generate"},
     {"train", "evals", "transfer"},
     {"stage", "plan", "curate"},
-    {"ablate", "serve", "quickstart"},
-    {"cli", "doctor", "__init__", "__main__"},
+    {"ablate", "serve", "quickstart", "doctor"},
+    {"cli", "__init__"},
+    {"__main__"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 LATE_IMPORTS_ALLOWED = {"cli", "__init__"}

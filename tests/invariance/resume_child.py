@@ -2,10 +2,10 @@
 
     python resume_child.py FOLDER PLAN
 
-PLAN is a JSON list; each entry is one child that resumes the run in FOLDER: ``["kill", seconds]`` is killed from outside
-after so long, ``["flush", n]`` and ``["rename", n]`` die instead of the n-th flush to disk or rename of a file, ``["term",
-step]`` gets SIGTERM in that step, ``["run"]`` goes to the end. Prints the children's exit codes. Forking after the
-imports makes a child cost milliseconds; the parent itself never computes.
+PLAN is a JSON list; each entry is one child that resumes the run in FOLDER: ``["kill", seconds]`` is killed from
+outside after so long, ``["flush", n]`` and ``["rename", n]`` die instead of the n-th flush to disk or rename of a file,
+``["term", step]`` gets SIGTERM in that step, ``["run"]`` goes to the end. Prints the children's exit codes. Forking
+after the imports makes a child cost milliseconds; the parent itself never computes.
 """
 
 import hashlib
@@ -49,8 +49,9 @@ class Terminate:
     def __init__(self, step: int) -> None:
         self.every = step
 
-    def __call__(self, step: int, model: object) -> None:
+    def __call__(self, step: int, model: object) -> dict[str, bool]:
         os.kill(os.getpid(), signal.SIGTERM)
+        return {"asked_to_stop": True}
 
 
 def child(folder: Path, kind: str, number: int = 0) -> None:

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 import torch
-from unit.model.made import DEBUG, model, sample
 
 from mm15.base.batch import pack
+from unit.model.made import DEBUG, model, sample
 
 PROMPTS = [sample(7, 1, 1), sample(30, 3, 2), sample(12, 0, 3)]
 STEPS = 6
@@ -28,7 +28,9 @@ def last_logits(net, samples):
 
 def test_cached_equals_full():
     net = model()
-    words = torch.randint(2, DEBUG.decoder.vocab_size, (len(PROMPTS), STEPS), generator=torch.Generator().manual_seed(7))
+    words = torch.randint(
+        2, DEBUG.decoder.vocab_size, (len(PROMPTS), STEPS), generator=torch.Generator().manual_seed(7)
+    )
     cache = net.new_cache(len(PROMPTS), max(one.num_tokens for one in PROMPTS) + STEPS)
     found = [net.prefill(packed(PROMPTS), cache)] + [net.decode(words[:, step], cache) for step in range(STEPS)]
     with torch.no_grad():
@@ -47,7 +49,9 @@ def test_finished_sequences_can_leave():
     assert cache.num_sequences == 2
     logits = net.decode(torch.tensor([6, 7]), cache)
     with torch.no_grad():
-        expected = last_logits(net, [longer(PROMPTS[2], torch.tensor([5, 6])), longer(PROMPTS[0], torch.tensor([3, 7]))])
+        expected = last_logits(
+            net, [longer(PROMPTS[2], torch.tensor([5, 6])), longer(PROMPTS[0], torch.tensor([3, 7]))]
+        )
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
 
 

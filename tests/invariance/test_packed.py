@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 import torch
 import torch.nn.functional as F
-from unit.model.made import DEBUG, model, sample
 
 from mm15.base.batch import pack
 from mm15.model import attention
+from unit.model.made import DEBUG, model, sample
 
 SAMPLES = [
     sample(num_text, num_tiles, seed)
@@ -62,7 +62,9 @@ def test_gradients_equal(any_path):
     together = gradients(net, [packed(SAMPLES)])
     alone = gradients(net, [packed([one]) for one in SAMPLES])
     for name, gradient in together.items():
-        torch.testing.assert_close(gradient, alone[name], atol=1e-4, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            gradient, alone[name], atol=1e-4, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 def test_order_of_samples_does_not_matter():
@@ -76,7 +78,9 @@ def test_order_of_samples_does_not_matter():
 def test_no_sample_sees_its_neighbour():
     net = model()
     changed = [*SAMPLES]
-    changed[1] = dataclasses.replace(SAMPLES[1], tokens_T=SAMPLES[1].tokens_T.clamp(max=3), tiles_NCHW=255 - SAMPLES[1].tiles_NCHW)
+    changed[1] = dataclasses.replace(
+        SAMPLES[1], tokens_T=SAMPLES[1].tokens_T.clamp(max=3), tiles_NCHW=255 - SAMPLES[1].tiles_NCHW
+    )
     with torch.no_grad():
         before, after = net.hidden(packed(SAMPLES)), net.hidden(packed(changed))
     batch = packed(SAMPLES)

@@ -32,7 +32,11 @@ def play(folder: Path, plan: list) -> list[int]:
 def ending(folder: Path) -> tuple[dict, list]:
     """How the run ended, and what each step saw."""
     records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    seen = [(r["step"], r["loss"], r["grad_norm"], r["targets"], r["categories"], r["rate_factor"]) for r in records]
+    seen = [
+        (r["step"], r["loss"], r["grad_norm"], r["targets"], r["categories"], r["rate_factor"])
+        for r in records
+        if "loss" in r
+    ]
     return json.loads((folder / "end.json").read_text()), seen
 
 
@@ -47,14 +51,13 @@ def straight(tmp_path_factory):
 
 
 def test_kill_at_ten_moments_then_resume_is_the_straight_run(straight, tmp_path):
-    rng = python_rng(5, "kills")
-    anywhere = [["kill", round(rng.uniform(0.1, 1.2), 3)] for _ in range(4)]
-    # Flushes: 1-2 begin the log, 3 log, 4 weights, 5 metadata, 6-7 manifest, 8 folder; renames: odd metadata, even folder.
+    # Flushes: 1-2 start the log, 3 log, 4 weights, 5 metadata, 6-7 manifest, 8 folder. Renames: 1 metadata, 2 folder.
     inside = [["flush", 1], ["flush", 4], ["rename", 2], ["flush", 6], ["flush", 8], ["rename", 3], ["flush", 11]]
-    plan = [kill for pair in zip(anywhere, inside, strict=False) for kill in pair] + inside[4:]
-    codes = play(tmp_path / "run", [*plan, ["run"]])
+    rng = python_rng(5, "kills")
+    anywhere = [["kill", round(rng.uniform(0.05, 0.6), 3)] for _ in range(4)]
+    codes = play(tmp_path / "run", [*inside, *anywhere, ["run"]])
+    assert codes[: len(inside)] == [-9] * len(inside)
     assert codes[-1] == 0
-    assert codes.count(-9) >= len(inside)
     assert ending(tmp_path / "run") == straight
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from parity.hf_maps import abstractor_weights
 from safetensors import safe_open
 
 from mm15.model.connector import CAbstractor
 from mm15.model.sizes import ConnectorConfig
+from parity.hf_maps import abstractor_weights
 
 ASSETS = Path(__file__).parents[1] / "assets"
 

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from parity.hf_maps import decoder_weights, randomise
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
@@ -14,6 +13,7 @@ from transformers import (
 
 from mm15.model.decoder import Decoder, Stream
 from mm15.model.sizes import DecoderConfig
+from parity.hf_maps import decoder_weights, randomise
 
 FAMILIES = {
     "llama": (LlamaForCausalLM, LlamaConfig, {"head_dim": 10, "tie_word_embeddings": True}),

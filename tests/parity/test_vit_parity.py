@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from parity.hf_maps import randomise, vision_weights
 from transformers import CLIPVisionConfig, CLIPVisionModel, SiglipVisionConfig, SiglipVisionModel
 
 from mm15.model.sizes import CLIP_MEAN, CLIP_STD, VisionConfig
 from mm15.model.vit import VisionTransformer
+from parity.hf_maps import randomise, vision_weights
 
 SIZES = {"image_size": 24, "patch_size": 4}
 THEIRS = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 56, **SIZES}

@@ -22,7 +22,7 @@ class Role(StrEnum):
 
 
 class Category(StrEnum):
-    """What a sample teaches. MM1.5 section 3: six single-image categories, multi-image, text-only; and stages 1-2."""
+    """What a sample teaches. MM1.5: six single-image categories, multi-image, text-only; and stages 1-2."""
 
     GENERAL = "general"
     TEXT_RICH = "text_rich"
@@ -103,7 +103,7 @@ class ImagePart:
 
 @dataclass(frozen=True, slots=True)
 class VideoPart:
-    """A clip, turned into ``frames`` pictures of a multi-image prompt (MM1.5 section 9: 24 frames)."""
+    """A clip, turned into ``frames`` pictures of a multi-image prompt (MM1.5-Video: 24 frames)."""
 
     media: MediaRef
     frames: int = 24

@@ -30,6 +30,7 @@ from mm15.build.materials import Materials, Split
 
 SOFT_HYPHENS = "\x02￾"
 """What pdfium reports for a hyphen that only breaks a line."""
+CACHED_PAGES = 128
 PLAIN = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "\u00a0": " "})
 
 
@@ -89,7 +90,7 @@ def _page(path: Path, index: int) -> Any:
         raise SkipSample("not a readable page", f"{path}#{index}") from error
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=CACHED_PAGES)
 def read_page(path: Path, index: int) -> PageText:
     """The text layer of one page, checked against its ink.
 
@@ -135,9 +136,13 @@ class PageReport(BuildReport):
 
 
 def usable_pages(
-    materials: Materials, split: Split, seed: int, wanted: int
+    materials: Materials, split: Split, seed: int, rows: int
 ) -> tuple[list[tuple[Path, int]], dict[str, int]]:
-    """Up to ``wanted`` pages that can be trusted, drawn at random, and how many were dropped on the way, by reason."""
+    """Randomly drawn pages that can be trusted, enough for ``rows`` rows, and how many were dropped, by reason.
+
+    Reading a page takes about 30 ms, so there are at most 128 (which stay in memory) up to 50,000 rows.
+    """
+    wanted = max(16, min(rows // 32, CACHED_PAGES), rows // 400)
     found: list[tuple[Path, int]] = []
     dropped: Counter[str] = Counter()
     pages = list(materials.pdf_pages(split))
@@ -260,7 +265,7 @@ def flush_block(page: PageText, count: int, longest: int, rng: random.Random) ->
     for line in lines:
         gaps = [
             (line[stop - 1][-1].right, line[stop][0].left if stop < len(line) else math.inf, line[:stop])
-            for stop in range(1, len(line) + 1)
+            for stop in range(1, min(len(line), longest // 2) + 1)
             if len(text_of(line[:stop])) <= longest
         ]
         cuts = [

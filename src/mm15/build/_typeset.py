@@ -52,7 +52,9 @@ def draw_text(
         glyph = None if char.isspace() else _glyph_box(font, char)
         if glyph is not None:
             left, top, right, bottom = glyph
-            boxes.append([char, math.floor(pen + left), baseline + top, math.ceil(pen + right) + bold, baseline + bottom])
+            boxes.append(
+                [char, math.floor(pen + left), baseline + top, math.ceil(pen + right) + bold, baseline + bottom]
+            )
         pen += _advance(font, char + following) - (_advance(font, following) if following else 0.0)
     return boxes
 

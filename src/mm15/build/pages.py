@@ -64,7 +64,7 @@ def build(
         MissingExtra: ``page_share`` is not 0 and pypdfium2 is not installed.
         DataError: no text of this side has a line that may be shown.
     """
-    pages, dropped = usable_pages(materials, split, seed, max(16, n // 32)) if page_share else ([], {})
+    pages, dropped = usable_pages(materials, split, seed, n) if page_share else ([], {})
     tasks = OCR_TASKS if form is Form.OCR else SFT_TASKS
     # The two forms are used in one recipe after another: they show different pictures.
     seed = seed_of(seed, form)

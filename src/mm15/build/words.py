@@ -52,7 +52,7 @@ def build(
     """
     if page_share is None:
         page_share = 0.3 if split == "train" else 0.0
-    pages, dropped = usable_pages(materials, split, seed, max(16, n // 32)) if page_share else ([], {})
+    pages, dropped = usable_pages(materials, split, seed, n) if page_share else ([], {})
     # The two forms are used in one recipe after another: they show different pictures.
     make_item = partial(
         make, split=split, seed=seed_of(seed, form), materials=materials, pages=pages, page_share=page_share
@@ -108,6 +108,8 @@ def page_word(page: PageText, held: frozenset[str], rng: random.Random) -> Item 
         line = rng.choice(page.lines)
         at = rng.randrange(len(line))
         text = text_of(line[at : at + 1])
+        if len(text) == 3 and rng.random() < 0.7:
+            continue  # "the", "and", "for" would be a quarter of all rows
         if 3 <= len(text) <= 8 and text.isascii() and text.isalpha() and text.lower() not in held:
             image, boxes = crop_words(page, line, at, at + 1, rng.uniform(12.0, 20.0), rng)
             if image.width <= 112 and image.height <= 32:

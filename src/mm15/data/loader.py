@@ -3,7 +3,8 @@
 A row that turns out to be unreadable is left out of its pack, counted against its source's budget and named; no
 neighbour takes its place. The state is the next global pack number and the plan's hash.
 
-Workers are processes and not threads: reading is half Python, and would hold up the trainer's own Python.
+Workers are processes and not threads: what they do in Python would hold up the Python of the trainer, and a decoder
+that crashes or takes all memory ends a worker, by name, and not the trainer.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import signal
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from queue import Empty, SimpleQueue
@@ -44,8 +45,7 @@ class Loader:
         planner: which rows share a pack.
         sources: in the order in which the plan was built.
         processor: encodes the samples.
-        start: the global pack number that all ranks start from (``Planner.restore``).
-        rank: takes packs start + rank, start + rank + world, …
+        rank: takes packs rank, rank + world, …; state and order are those of all ranks together.
         workers: processes that read ahead; 0 reads here, when asked.
         prefetch: packs that each worker is ahead.
         timeout_s: a worker that is silent for so long is given up.
@@ -60,7 +60,6 @@ class Loader:
         planner: Planner,
         sources: Sequence[Source],
         processor: Processor,
-        start: int = 0,
         rank: int = 0,
         world: int = 1,
         workers: int = 0,
@@ -76,7 +75,7 @@ class Loader:
         """Seconds that the last batch was waited for."""
         self.drawn: Counter[str] = Counter()
         self.skips: defaultdict[str, list[Skip]] = defaultdict(list)
-        self._next = start
+        self._next = 0
         self._workers = Workers(workers, prefetch, timeout_s, self.sources, processor) if workers else None
 
     def __iter__(self) -> Loader:
@@ -95,8 +94,19 @@ class Loader:
         return number, batch
 
     def state(self) -> dict[str, Any]:
-        """What to save so that ``Planner.restore`` goes on after the batches that all ranks have taken so far."""
+        """What to save so that ``restore`` goes on after the batches that every rank has taken so far."""
         return self.planner.state(self._next)
+
+    def restore(self, state: Mapping[str, Any], accept_plan: bool = False) -> None:
+        """Go on from a saved state; the number of ranks and workers may be another one. Before the first batch only.
+
+        Raises:
+            PlanMismatch: saved under another plan, unless ``accept_plan``.
+            ValueError: a batch was already taken.
+        """
+        if self.drawn:
+            raise ValueError("restore comes before the first batch: make a new Loader")
+        self._next = self.planner.restore(state, accept_plan)
 
     def close(self) -> None:
         """End the workers."""
@@ -110,7 +120,7 @@ class Loader:
         self.close()
 
     def _account(self, batch: PackedBatch, skips: Sequence[tuple[int, Skip]]) -> None:
-        self.drawn.update(batch.sources)
+        self.drawn.update(name for name in batch.sources if name)
         for source, skip in skips:
             config = self.sources[source].config
             self.drawn[config.name] += 1

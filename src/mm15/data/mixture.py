@@ -1,6 +1,6 @@
 """What is drawn and how often: weights count samples; position p of the stream → a row, as a pure function.
 
-MM1.5 section 3 draws its SFT data in two levels. Super-groups (single-image, multi-image, text-only) are drawn with
+MM1.5 draws its SFT data in two levels. Super-groups (single-image, multi-image, text-only) are drawn with
 weights w = 0.8 / 0.1 / 0.1. Inside the single-image group every category X is drawn in the proportion 1 : α_X against
 general; text-rich is taken at its natural size, which in the paper amounts to α ≈ 3.29:
 

@@ -19,7 +19,7 @@ from mm15.images.split import Grid, SplitPolicy, choose_grid
 from mm15.io.atomic import write_atomic
 from mm15.io.media import read_bytes
 from mm15.pages.charts import bars, curves
-from mm15.pages.html import Html, Page, Section, bullets, content, folded, paragraph, row, table
+from mm15.pages.html import Html, Page, Section, bullets, cards, content, folded, paragraph, row, table
 from mm15.pages.pictures import Line, Mark, picture
 from mm15.processor import Processor
 from mm15.text.regions import parse_regions
@@ -108,8 +108,10 @@ def write_report(
             )
         )
         groups = (
-            folded(f"{name}: {len(cards)} answers", row(*(_card(example, policy) for example in cards)), is_open=True)
-            for name, cards in shown.items()
+            folded(
+                f"{name}: {len(listed)} answers", cards(*(_card(example, policy) for example in listed)), is_open=True
+            )
+            for name, listed in shown.items()
         )
         sections.append(Section("Answers", (legend, *groups)))
     write_atomic(
@@ -135,7 +137,6 @@ def _scores(results: Mapping[str, Any], notes: Sequence[str]) -> tuple[Html, ...
             score["untrained"],
             score["constant"],
             score["n"],
-            score["errors"],
         ]
         for score in scores
     ]
@@ -148,11 +149,12 @@ def _scores(results: Mapping[str, Any], notes: Sequence[str]) -> tuple[Html, ...
         "untrained",
         "best constant",
         "n",
-        "unreadable",
     ]
     parts = [bullets(notes)] if notes else []
     parts += [table(["category", "mean"], means), bars(groups, list(series))]
     parts.append(table(header, rows))
+    if unreadable := [f"{score['errors']} of {score['benchmark']}" for score in scores if score["errors"]]:
+        parts.append(paragraph("Questions whose picture could not be read, counted as wrong: " + ", ".join(unreadable)))
     constants = [[score["benchmark"], score["constant_answer"], score["constant"]] for score in scores]
     parts.append(folded("The best constant answers", table(["benchmark", "answer", "score"], constants)))
     if results["details"]:
@@ -199,7 +201,7 @@ def _card(example: Example, policy: SplitPolicy | None) -> Html:
     parts.append(Html(f'<p class="quiet">right: {content(" | ".join(kept.references))} · {verdict}</p>'))
     if kept.error:
         parts.append(Html(f'<p class="quiet">{content(kept.error)}</p>'))
-    return Html(f'<div class="card">{"".join(parts)}</div>')
+    return Html("".join(parts))
 
 
 def _picture(example: Example, policy: SplitPolicy | None) -> Html:
@@ -215,10 +217,13 @@ def _picture(example: Example, policy: SplitPolicy | None) -> Html:
         grid = choose_grid(opened.height, opened.width, policy) if split and policy is not None else None
         caption = f"{opened.width}×{opened.height} px"
         if grid is not None and grid.rows * grid.cols > 1:
-            caption += f", {grid.rows} rows × {grid.cols} columns of sub-images"
+            caption += f", {grid.rows}×{grid.cols} sub-images"
         lines = _tile_borders(opened.width, opened.height, grid, policy.tile) if grid and policy else []
         marks = _marks(example, opened.width, opened.height) if number == 0 else []
-        figures.append(picture(opened, marks, lines, caption, max_side=440 if len(images) == 1 else 200))
+        if len(images) > 1:
+            figures.append(picture(opened, marks, lines, side=95))
+        else:
+            figures.append(picture(opened, marks, lines, caption, side=210))
     return row(*figures) if len(figures) > 1 else figures[0]
 
 
@@ -231,8 +236,9 @@ def _marks(example: Example, width: int, height: int) -> list[Mark]:
     ]
     right = [reference for reference in example.item.references if isinstance(reference, Box)]
     found = parse_regions(example.prediction.answer, width, height)
-    marks = [_mark(region, "", ASKED) for region in asked] + [_mark(box, "", RIGHT) for box in right]
-    return marks + [_mark(region.region, region.label, PREDICTED) for region in found]
+    marks = [_mark(region, "", ASKED) for region in asked]
+    marks += [_mark(region.region, region.label, PREDICTED) for region in found]
+    return marks + [_mark(box, "", RIGHT) for box in right]  # last: its broken line leaves what lies below visible
 
 
 def _mark(region: Region, label: str, colour: str) -> Mark:

@@ -36,7 +36,7 @@ from mm15.model.multimodal import MultimodalModel
 from mm15.processor import Processor
 
 MMBASE = ("general", "text_rich", "knowledge")
-"""MMBase is the mean of these three category scores (MM1.5 section 4)."""
+"""MMBase is the mean of these three category scores (MM1.5, evaluation)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def evaluate(
 
     Args:
         folder: where the files of the benchmarks lie.
-        benchmarks: names; None runs all whose file is there.
+        benchmarks: names; none given runs all whose file is there.
         out: folder for ``predictions.jsonl`` and ``results.json``; None writes nothing.
         limit: at most so many questions per benchmark.
         batch_tokens: places of the decoder's cache.
@@ -93,10 +93,10 @@ def evaluate(
         DataError: a named benchmark has no file, none has one, or a file has unusable rows.
     """
     folder = Path(folder)
-    wanted = [find(name) for name in (known() if benchmarks is None else dict.fromkeys(benchmarks))]
+    wanted = [find(name) for name in dict.fromkeys(benchmarks or known())]
     there = [benchmark for benchmark in wanted if (folder / benchmark.FILE).is_file()]
     absent = [f"{benchmark.NAME} needs {folder / benchmark.FILE}" for benchmark in wanted if benchmark not in there]
-    if (absent and benchmarks is not None) or not there:
+    if (absent and benchmarks) or not there:
         raise DataError("no held-out file for: " + "; ".join(absent) + ". Build them, or name other benchmarks")
     items = {benchmark.NAME: read_items(benchmark, folder, limit) for benchmark in there}
     predictions: dict[str, list[Prediction]] = {}

@@ -212,8 +212,13 @@ def describe(found: FoundRegion) -> str:
 HELP = "Ask, or: /image FILE, /box x1,y1,x2,y2 (for the next question), /new (forget everything), /quit"
 
 
-def talk(chat: Chat, images: Sequence[Picture] = (), annotated: Path | None = None) -> None:
-    """A conversation on the terminal, until /quit or the end of the input."""
+def talk(chat: Chat, images: Sequence[Picture] = (), annotated: Path | None = None, max_new_tokens: int = 256) -> None:
+    """A conversation on the terminal, until /quit or the end of the input.
+
+    Args:
+        images: for the first question.
+        annotated: where to write the picture with the regions of the last answer.
+    """
     waiting: list[Picture] = list(images)
     boxes: list[RegionLike] = []
     history: tuple[Message, ...] = ()
@@ -238,7 +243,7 @@ def talk(chat: Chat, images: Sequence[Picture] = (), annotated: Path | None = No
             elif verb.startswith("/"):
                 print(HELP)
             elif line:
-                reply = _spoken(chat.stream(line, waiting, regions=boxes, history=history))
+                reply = _spoken(chat.stream(line, waiting, None, boxes, max_new_tokens, history=history))
                 waiting, boxes, history = [], [], reply.messages
                 for found in reply.regions:
                     print(f"  {describe(found)}")

@@ -69,17 +69,17 @@ class SplitPolicy(Strict):
     """The rule of splitting. Answering may use another one than training."""
 
     mode: SplitMode = SplitMode.DYNAMIC
-    tile: int = Field(672, ge=1)
+    tile: int = Field(default=672, ge=1)
     """Side r of a tile in px."""
-    n_min: int = Field(4, ge=1)
+    n_min: int = Field(default=4, ge=1)
     n_max: int = 9
     """Tiles of a dynamic grid, without the overview."""
     reading: Reading = Reading.A
-    tolerance: int = Field(0, ge=0)
+    tolerance: int = Field(default=0, ge=0)
     """Px by which the shorter side may overshoot its grid under reading A; it is then squeezed to fit."""
     overview: Overview = Overview.AFTER
     indicator: Indicator = Indicator.INDEX
-    max_split_images: int = Field(2, ge=0)
+    max_split_images: int = Field(default=2, ge=0)
     """A sample with more pictures than this is not split."""
     pad_color: tuple[Channel, Channel, Channel] = (123, 117, 104)
     """RGB of the padding: CLIP's mean."""

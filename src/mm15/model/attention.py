@@ -6,6 +6,7 @@ N = H + 2 G heads of the fused projection, D head width, P patches.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -35,21 +36,24 @@ class Bucket(NamedTuple):
 class Segments:
     """Where the segments of a packed stream lie; built once per batch and shared by all layers.
 
-    On CUDA the variable-length kernel reads the borders. Elsewhere segments of similar length are regrouped, by one
-    gather of head rows, into padded buckets [S, H, L, D]. Padding repeats a segment's own last row and stands behind
-    it, so causal attention never shows it to a real position, and its gradient is exactly zero.
+    On CUDA, in half precision, the variable-length kernel reads the borders. Elsewhere segments of similar length are
+    regrouped, by one gather of head rows, into padded buckets [S, H, L, D]. Padding repeats a segment's own last row
+    and stands behind it, so causal attention never shows it to a real position, and its gradient is exactly zero.
     """
 
-    def __init__(self, borders: Sequence[int], num_heads: int, num_kv_heads: int, device: torch.device) -> None:
-        lengths = [end - start for start, end in zip(borders, borders[1:], strict=False)]
+    def __init__(
+        self, borders: Sequence[int], num_heads: int, num_kv_heads: int, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        lengths = [end - start for start, end in itertools.pairwise(borders)]
         self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
         self.longest = max(lengths)
         self.borders = torch.tensor(borders, dtype=torch.int32, device=device)
         self.buckets: list[Bucket] = []
-        if device.type != "cuda":
-            self._regroup(torch.tensor(borders), lengths)
+        self.by_borders = device.type == "cuda" and dtype in (torch.float16, torch.bfloat16)
+        if not self.by_borders:
+            self._regroup(torch.tensor(borders), lengths, device)
 
-    def _regroup(self, borders: Tensor, lengths: list[int]) -> None:
+    def _regroup(self, borders: Tensor, lengths: list[int], device: torch.device) -> None:
         order = sorted(range(len(lengths)), key=lambda segment: -lengths[segment])
         num_heads, num_kv_heads = self.num_heads, self.num_kv_heads
         total = num_heads + 2 * num_kv_heads
@@ -73,10 +77,11 @@ class Segments:
             out_rows.append(out_SHL.flatten())
             out_real.append(real_S1L.expand_as(out_SHL).flatten())
         # Two pairs of mutually inverse row maps: fused rows of the stream ↔ bucket slots, bucket outputs ↔ stream.
-        self.into, self.into_back = _inverse_pair(torch.cat(rows), torch.cat(real))
-        out, self.out = _inverse_pair(torch.cat(out_rows), torch.cat(out_real))
+        into, into_back = _inverse_pair(torch.cat(rows), torch.cat(real))
+        out_back, out = _inverse_pair(torch.cat(out_rows), torch.cat(out_real))
         # Padding slots receive the zero row that stands behind the last row.
-        self.out_back = torch.where(torch.cat(out_real), out, self.out.numel())
+        out_back = torch.where(torch.cat(out_real), out_back, out.numel())
+        self.into, self.into_back, self.out, self.out_back = (x.to(device) for x in (into, into_back, out, out_back))
 
 
 def _inverse_pair(row_of_slot: Tensor, is_real: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,7 +129,7 @@ def causal_attention(qkv_TND: Tensor, segments: Segments) -> Tensor:
     """
     num_heads, num_kv_heads = segments.num_heads, segments.num_kv_heads
     head_dim = qkv_TND.shape[-1]
-    if qkv_TND.is_cuda:
+    if segments.by_borders:
         q_THD, k_TGD, v_TGD = qkv_TND.split([num_heads, num_kv_heads, num_kv_heads], dim=1)
         out = varlen_attn(
             q_THD,

@@ -7,6 +7,7 @@ Legend: N tiles, P patches, M tokens per tile, H W rows and columns of the patch
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mm15.model.attention import attend
-from mm15.model.layers import Leaf, LayerNorm, Linear, Table
+from mm15.model.layers import LayerNorm, Leaf, Linear, Table
 from mm15.model.sizes import ConnectorConfig
 
 PRE_NORM_EPS = 1e-6
@@ -72,7 +73,7 @@ class ReadOut(nn.Module):
     def __init__(self, inputs: int, outputs: int, depth: int) -> None:
         super().__init__()
         widths = [inputs] + [outputs] * depth
-        self.layers = nn.ModuleList(Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(Linear(a, b) for a, b in itertools.pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         for index, layer in enumerate(self.layers):
@@ -93,7 +94,7 @@ class CAbstractor(nn.Module):
         self.pre_norm = LayerNorm(inputs, PRE_NORM_EPS) if config.pre_norm else None
         self.positions = Table(grid**2, inputs)
         widths = [inputs] + [config.hidden] * (2 * config.depth)
-        blocks = [Bottleneck(a, b) for a, b in zip(widths, widths[1:], strict=False)]
+        blocks = [Bottleneck(a, b) for a, b in itertools.pairwise(widths)]
         self.stage1 = nn.ModuleList(blocks[: config.depth])
         self.stage2 = nn.ModuleList(blocks[config.depth :])
         self.read_out = ReadOut(widths[-1], outputs, config.mlp_depth)
@@ -113,7 +114,7 @@ class CAbstractor(nn.Module):
 
 
 class AveragePool(nn.Module):
-    """Adaptive average pooling and a read-out MLP (MM1's ablation, arXiv 2403.09611 section 3.2)."""
+    """Adaptive average pooling and a read-out MLP (MM1's ablation, arXiv 2403.09611)."""
 
     def __init__(self, config: ConnectorConfig, inputs: int, grid: int, outputs: int) -> None:
         super().__init__()
@@ -126,7 +127,7 @@ class AveragePool(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """M learned queries attend to a tile's patches (MM1's ablation, arXiv 2403.09611 section 3.2)."""
+    """M learned queries attend to a tile's patches (MM1's ablation, arXiv 2403.09611)."""
 
     def __init__(self, config: ConnectorConfig, inputs: int, grid: int, outputs: int) -> None:
         super().__init__()

@@ -31,7 +31,7 @@ class Stream:
     ) -> None:
         device = positions_T.device
         self.rotation = Rotation(positions_T, config.head_dim, config.rope_theta, dtype)
-        self.segments = Segments(borders, config.heads, config.kv_heads, device)
+        self.segments = Segments(borders, config.heads, config.kv_heads, device, dtype)
         self.cache = cache
         self.places_T = positions_T
         if cache is not None:

@@ -113,7 +113,9 @@ def resize_positions(table: Tensor, old_grid: int, new_grid: int) -> Tensor:
     """
     front = len(table) - old_grid**2
     if front not in (0, 1):
-        raise ValueError(f"a table of {len(table)} rows is not a {old_grid} x {old_grid} grid with or without a class row")
+        raise ValueError(
+            f"a table of {len(table)} rows is not a {old_grid} x {old_grid} grid with or without a class row"
+        )
     image_1DHW = table[front:].float().T.reshape(1, -1, old_grid, old_grid)
     resized = F.interpolate(
         image_1DHW, size=(new_grid, new_grid), mode="bicubic", align_corners=False, antialias=new_grid < old_grid

@@ -90,7 +90,8 @@ def curves(
             f'<text class="quiet" x="{across(tick):.1f}" y="{height - 20}" text-anchor="middle">{tick:g}</text>'
         )
     parts.append(f'<text class="quiet" x="{WIDTH - right}" y="{height - 4}" text-anchor="end">{escape(x_label)}</text>')
-    parts.append(f'<text class="quiet" x="{left + 6}" y="{top + 12}">{escape(y_label)}</text>')
+    at_right = f'x="{WIDTH - right}" y="{top + 14}" text-anchor="end"'
+    parts.append(f'<text class="quiet" {at_right}>{escape(y_label)}</text>')
     for number, (name, points) in enumerate(shown.items()):
         path = " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in points)
         style = f'fill="none" stroke="{_colour(number)}" stroke-width="{2 if number == 0 else 1.4}"'

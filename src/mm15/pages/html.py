@@ -49,12 +49,18 @@ def bullets(values: Iterable[Content]) -> Html:
 
 
 def table(header: Sequence[Content], rows: Iterable[Sequence[Content]]) -> Html:
-    """A table that scrolls sideways when it is too wide. Numbers and dashes stand to the right."""
-    lines = ["".join(f"<th>{content(cell)}</th>" for cell in header)]
-    for row in rows:
-        cells = (f"<td{'' if isinstance(cell, str) else ' class=number'}>{content(cell)}</td>" for cell in row)
-        lines.append("".join(cells))
-    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
+    """A table that scrolls sideways when it is too wide. Columns with a number or a dash in them stand to the right."""
+    lines = [list(line) for line in rows]
+    right = {column for line in lines for column, cell in enumerate(line) if not isinstance(cell, str)}
+
+    def cells(line: Sequence[Content], tag: str) -> str:
+        return "".join(
+            f"<{tag}{' class=number' if column in right else ''}>{content(cell)}</{tag}>"
+            for column, cell in enumerate(line)
+        )
+
+    marked = [cells(header, "th"), *(cells(line, "td") for line in lines)]
+    body = "\n".join(f"<tr>{line}</tr>" for line in marked)
     return Html(f'<div class="wide"><table>\n{body}\n</table></div>')
 
 
@@ -70,6 +76,12 @@ def folded(summary: Content, *parts: Html, is_open: bool = False) -> Html:
 def row(*parts: Html) -> Html:
     """Parts side by side, wrapping where the window ends."""
     return Html('<div class="row">' + "\n".join(parts) + "</div>")
+
+
+def cards(*parts: Html) -> Html:
+    """Parts in equal frames, as many in a line as fit."""
+    framed = "\n".join(f'<div class="card">{part}</div>' for part in parts)
+    return Html(f'<div class="cards">{framed}</div>')
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +141,17 @@ h1 { font-size: 1.7rem; margin: 0; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .6
   border-bottom: 1px solid var(--line); } p { margin: .4rem 0; }
 a { color: var(--c0); text-decoration: none; } .quiet, figcaption, nav { color: var(--quiet); }
 .wide { overflow-x: auto; } table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .7rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; }
-th { color: var(--quiet); font-weight: 600; white-space: nowrap; } .number { text-align: right; }
+th, td { padding: .25rem .7rem; text-align: left; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th { color: var(--quiet); font-weight: 600; } th.number, td.number { text-align: right; }
 details { margin: .6rem 0; } summary { cursor: pointer; color: var(--c0); }
-.row { display: flex; flex-wrap: wrap; gap: 1.25rem; align-items: flex-start; }
+.row { display: flex; flex-wrap: wrap; gap: .7rem; align-items: flex-start; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(14rem, 1fr)); gap: .8rem; margin: .6rem 0; }
 figure { margin: .6rem 0; } figcaption { font-size: .87rem; overflow-wrap: anywhere; max-width: 30rem; }
-.card { flex: 1 1 18rem; max-width: 30rem; padding: .7rem; border: 1px solid var(--line); border-radius: 8px;
-  background: var(--soft); overflow-wrap: anywhere; white-space: pre-line; }
-.card figure, .card p { margin: 0 0 .35rem; white-space: pre-line; }
+.card { padding: .7rem; border: 1px solid var(--line); border-radius: 8px; background: var(--soft); }
+.card figure, .card p { margin: 0 0 .35rem; white-space: pre-line; overflow-wrap: anywhere; }
 .legend span { display: inline-block; margin-right: 1.1rem; font-size: .87rem; } .legend i { display: inline-block;
   width: .8rem; height: .8rem; border-radius: 2px; margin-right: .35rem; vertical-align: -1px; }
 svg { display: block; max-width: 100%; height: auto; } svg text { fill: var(--text); font-size: 12px; }
 svg text.quiet { fill: var(--quiet); } .grid { stroke: var(--line); stroke-width: 1; }
-.tile { stroke: #fff; stroke-width: 2; stroke-dasharray: 5 4; mix-blend-mode: difference; }
+.tile { stroke: #fff; stroke-width: 1; stroke-dasharray: 5 4; mix-blend-mode: difference; opacity: .8; }
 """

@@ -40,21 +40,23 @@ def picture(
     marks: Sequence[Mark] = (),
     lines: Sequence[Line] = (),
     caption: Content = "",
-    max_side: int = 440,
+    side: int = 320,
 ) -> Html:
-    """The picture, shrunk so that its longer side is at most ``max_side``, with its marks and a caption.
+    """The picture with its marks and a caption, shown so that its longer side takes ``side`` CSS pixels.
 
-    Marks keep the coordinates of the picture as given; the SVG view box does the scaling.
+    A larger picture is shrunk to twice that before it is put into the page. Marks keep the coordinates of the picture
+    as given; the SVG view box does the scaling.
     """
     width, height = image.size
-    scale = min(1.0, max_side / max(width, height))
+    shown = side / max(width, height)
+    stored = min(1.0, 2 * shown)
     small = image.convert("RGB")
-    if scale < 1:
-        small = small.resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.LANCZOS)
+    if stored < 1:
+        small = small.resize((max(1, round(width * stored)), max(1, round(height * stored))), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     small.save(file, "JPEG", quality=88, subsampling=0)
     address = "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
-    font = 13 * max(1.0, 1 / scale)
+    font = 13 / shown
     parts = [f'<image href="{address}" width="{width}" height="{height}" preserveAspectRatio="none"/>']
     for line in lines:
         parts.append(
@@ -62,8 +64,7 @@ def picture(
             'vector-effect="non-scaling-stroke"/>'
         )
     parts += [_mark(mark, width, font) for mark in marks]
-    shown = max(small.width, 120)
-    svg = f'<svg viewBox="0 0 {width} {height}" width="{shown}" role="img">{"".join(parts)}</svg>'
+    svg = f'<svg viewBox="0 0 {width} {height}" width="{width * shown:.0f}" role="img">{"".join(parts)}</svg>'
     below = f"<figcaption>{content(caption)}</figcaption>" if caption else ""
     return Html(f"<figure>{svg}{below}</figure>")
 

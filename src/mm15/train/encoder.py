@@ -1,6 +1,6 @@
 """Short pre-training of the image encoder on dense labels, in place of CLIP.
 
-MM1.5 starts from a CLIP-pretrained encoder (paper section 3); a miniature built from nothing has none, so its encoder
+MM1.5 starts from a CLIP-pretrained encoder; a miniature built from nothing has none, so its encoder
 first learns, for every patch, what lies under it: a character or a named thing, its colour, and the edges of its box.
 This is ours, not the paper's. It runs through the same loader, step and loop as every other stage: a "processor" that
 turns a sample into tiles and patch labels, and a model that answers six questions per patch.

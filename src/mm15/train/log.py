@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,7 +39,7 @@ class RunLog:
         self._file = self.path.open("a", encoding="utf-8")
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
-        if self._console.is_terminal:
+        if sys.stderr.isatty():
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(None),
@@ -85,7 +86,11 @@ class RunLog:
                 self._bar.update(self._task, text=text)
             else:
                 left = (self.total_steps - record["step"]) * self._window.seconds / self._window.steps
-                print(f"{self.name} {record['step']}/{self.total_steps} {text} · {_clock(left)} left", flush=True)
+                print(
+                    f"{self.name} {record['step']}/{self.total_steps} {text} · {_clock(left)} left",
+                    file=sys.stderr,
+                    flush=True,
+                )
             self._window = _Window()
 
     def say(self, sentence: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -30,8 +30,8 @@ class Batches(Protocol):
         """Where it stands, JSON values: the packs handed out so far are the ones it will not give again."""
         ...
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state. Raises ``PlanMismatch`` if the order of packs is another one now."""
+    def restore(self, state: Mapping[str, Any], accept_plan: bool = False) -> None:
+        """Go on from a saved state. Raises ``PlanMismatch`` for another order of packs, unless that is accepted."""
         ...
 
     def __iter__(self) -> Iterator[tuple[int, PackedBatch]]:
@@ -44,7 +44,7 @@ class Hook(Protocol):
 
     every: int
 
-    def __call__(self, step: int, model: nn.Module) -> dict[str, Any] | None:
+    def __call__(self, step: int, model: nn.Module) -> dict[str, Any]:
         """What it returns becomes a line of the log."""
         ...
 
@@ -73,6 +73,7 @@ def train(
     folder: Path,
     *,
     resume: bool = False,
+    accept_plan: bool = False,
     hooks: Sequence[Hook] = (),
     on_log: Callable[[dict[str, Any]], None] | None = None,
     name: str = "train",
@@ -86,21 +87,21 @@ def train(
         model: forward of a ``PackedBatch`` gives logits, targets and positions; has ``compute_dtype``.
         loader: packs in order; a step takes ``config.accumulation`` of them.
         resume: continue from the newest valid checkpoint, or from the start where there is none yet.
+        accept_plan: resume although the data order is another one than the checkpoint's.
+        hooks: called with (steps done, model).
         on_log: called with the record of every step that is shown.
 
     Raises:
         ConfigError: the folder holds another run's checkpoints and ``resume`` is off, or the optimizer config is wrong.
         NonFiniteError: ``config.max_bad_steps`` steps in a row were skipped; names their samples.
-        PlanMismatch: the data order is not the one the checkpoint was made with.
+        PlanMismatch: the data order is another one than the checkpoint's.
         DataError: the loader ended early.
         MM15Error: a checkpoint could not be written.
     """
     device = next(model.parameters()).device
     optimizer = build_optimizer(model, config.optimizer)
-    start = _restore(model, optimizer, loader, folder, resume)
+    start = _restore(model, optimizer, loader, folder / "checkpoints", accept_plan) if resume else _fresh(folder)
     model.compute_dtype = compute_dtype(config, device)  # type: ignore[assignment]
-    if config.compile == "auto" and device.type == "cuda":
-        compile_blocks(model)
     model.train()
 
     bad = skipped = tokens = tiles = samples = 0
@@ -135,8 +136,8 @@ def train(
                 log.say(about)
 
             for hook in hooks:
-                if (done % hook.every == 0 or done == config.steps) and (result := hook(done, model)) is not None:
-                    log.write({"step": done, **result})
+                if done % hook.every == 0 or done == config.steps:
+                    log.write({"step": done, **hook(done, model)})
                     model.train()
             if done % config.save_every == 0 or done == config.steps or stop.asked:
                 log.sync()
@@ -160,14 +161,6 @@ def compute_dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
     if config.precision == "auto":
         return matmul_dtype(device)
     return torch.bfloat16 if config.precision == "bf16" else torch.float32
-
-
-def compile_blocks(model: nn.Module) -> None:
-    """Compile every block of every stack once, for all shapes: far quicker to compile than the whole model."""
-    for module in model.modules():
-        if isinstance(module, nn.ModuleList):
-            for block in module:
-                block.compile(dynamic=True)
 
 
 class StopSignal:
@@ -194,17 +187,19 @@ class StopSignal:
         self.__exit__(None, None, None)
 
 
-def _restore(model: nn.Module, optimizer: OptimizerSet, loader: Batches, folder: Path, resume: bool) -> int:
+def _fresh(folder: Path) -> int:
+    """No steps are done, and none may be: a new run does not bury an old one."""
+    if any(folder.glob("checkpoints/step-*")):
+        raise ConfigError([f"{folder} holds checkpoints: resume that run, or give another folder"], str(folder))
+    return 0
+
+
+def _restore(model: nn.Module, optimizer: OptimizerSet, loader: Batches, root: Path, accept_plan: bool) -> int:
     """Steps already done, with model, optimizer and loader put back to that point."""
-    root = folder / "checkpoints"
-    if not resume:
-        if any(root.glob("step-*")):
-            raise ConfigError([f"{root} holds checkpoints: resume that run, or give another folder"], str(folder))
-        return 0
     found = checkpoint.newest_valid(root)
     if found is None:
         return 0
-    loader.restore(found.loader)
+    loader.restore(found.loader, accept_plan)
     checkpoint.load(found, model, optimizer)
     return found.step
 

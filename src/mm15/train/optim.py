@@ -264,9 +264,9 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> OptimizerSet:
         ConfigError: an ``lr_scale`` name that starts no parameter's name, or nothing left to train.
     """
     named = dict(model.named_parameters())
+    parts = sorted({name.split(".")[0] for name in named})
     problems = [
         f"lr_scale.{prefix}: no parameter starts with it{did_you_mean(prefix, parts)}; parts: {', '.join(parts)}"
-        for parts in [sorted({name.split(".")[0] for name in named})]
         for prefix in config.lr_scale
         if not any(_starts(name, prefix) for name in named)
     ]
@@ -299,8 +299,8 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> OptimizerSet:
     optimizers: list[torch.optim.Optimizer] = []
     if muon_groups := settings(muon=True):
         momentum = 0.95 if config.momentum is None else config.momentum
-        parts = {module.weight: module.parts for module in model.modules() if isinstance(module, Linear)}
-        optimizers.append(Muon(muon_groups, lr=lr, momentum=momentum, parts=parts))
+        fused = {module.weight: module.parts for module in model.modules() if isinstance(module, Linear)}
+        optimizers.append(Muon(muon_groups, lr=lr, momentum=momentum, parts=fused))
     if other_groups := settings(muon=False):
         if config.kind == "adafactor":
             optimizers.append(AdaFactor(other_groups, lr=lr, momentum=config.momentum))

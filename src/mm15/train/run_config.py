@@ -79,8 +79,6 @@ class TrainConfig(Strict):
     schedule: ScheduleConfig = ScheduleConfig()
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of the mathematics; parameters stay fp32. ``auto``: bf16 where the device multiplies it natively, else fp32."""
-    compile: Literal["auto", "off"] = "auto"
-    """``auto``: the repeated blocks, on CUDA only (on CPU the compiler costs more than a small run saves)."""
     z_loss: float = Field(default=0.0, ge=0)
     """Weight of mean(log²Z) over labelled positions; MM1 needed 1e-4 at 30B."""
     save_every: PositiveInt = 1000

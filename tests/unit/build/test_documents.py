@@ -1,4 +1,4 @@
-"""What all document builders owe: same seed same bytes, rows that describe their pictures, prompts that tell tasks apart."""
+"""What all document builders owe: same seed same bytes, true sizes, prompts that tell tasks apart."""
 
 import json
 from pathlib import Path

@@ -36,8 +36,9 @@ def write_pdf(path, lines=LINES, mode=0, to_unicode=None, rotate=0, leading=20):
     if to_unicode:
         pairs = "\n".join(f"<{ord(a):02X}> <{ord(b):04X}>" for a, b in to_unicode.items())
         cmap = (
-            "/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapType 2 def\n1 begincodespacerange <00> <FF> "
-            f"endcodespacerange\n{len(to_unicode)} beginbfchar\n{pairs}\nendbfchar endcmap end end"
+            "/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapType 2 def\n"
+            "1 begincodespacerange <00> <FF> endcodespacerange\n"
+            f"{len(to_unicode)} beginbfchar\n{pairs}\nendbfchar endcmap end end"
         )
         objects.append(f"<< /Length {len(cmap)} >>\nstream\n{cmap}\nendstream")
     data, offsets = b"%PDF-1.4\n", []

@@ -60,7 +60,9 @@ def test_formats_are_in_the_catalogue_and_helpers_are_not():
 
 
 @pytest.mark.parametrize("name", SAMPLE_FORMATS)
-@pytest.mark.parametrize("row", [{}, {"conversations": 3}, {"messages": []}, {"images": [], "texts": []}, {"text": " "}])
+@pytest.mark.parametrize(
+    "row", [{}, {"conversations": 3}, {"messages": []}, {"images": [], "texts": []}, {"text": " "}]
+)
 def test_a_row_with_nothing_in_it_is_refused(name: str, row: dict[str, Any]):
     with pytest.raises(SkipSample):
         lookup("mm15.datasets", name, "format").to_samples(row, context())
@@ -80,7 +82,10 @@ def test_several_images_fill_their_placeholders_in_order_with_their_sizes():
     row = {"image": ["a.png", "b.png"], "width": [90, 60], "height": [60, 90]}
     row["conversations"] = talk("<image><image>\nSame?", "No.", "Sure?", "Yes.")
     sample = one(llava.to_samples(row, context(Category.MULTI_IMAGE)))
-    assert [(i.media.path, i.width, i.height) for i in sample.images] == [("/data/a.png", 90, 60), ("/data/b.png", 60, 90)]
+    assert [(i.media.path, i.width, i.height) for i in sample.images] == [
+        ("/data/a.png", 90, 60),
+        ("/data/b.png", 60, 90),
+    ]
     assert [message.role for message in sample.messages] == [Role.USER, Role.ASSISTANT] * 2
     assert [message.trained for message in sample.messages] == [False, True] * 2
 
@@ -129,7 +134,10 @@ def test_a_caption_that_answers_a_question_stays_a_conversation():
         ({"image": "a.png", "width": 0, "height": 3, "conversations": talk("<image>Q", "A")}, "above 0"),
         ({"image": "a.png", "width": 9.5, "height": 3, "conversations": talk("<image>Q", "A")}, "whole numbers"),
         ({"image": "a.png", "width": 9, "conversations": talk("<image>Q", "A")}, "given together"),
-        ({"image": "a.png", "width": [9, 9], "height": [3, 3], "conversations": talk("<image>Q", "A")}, "2 sizes for 1"),
+        (
+            {"image": "a.png", "width": [9, 9], "height": [3, 3], "conversations": talk("<image>Q", "A")},
+            "2 sizes for 1",
+        ),
         ({"video": "a.mp4", "conversations": talk("Q", "A")}, "'video'"),
     ],
 )

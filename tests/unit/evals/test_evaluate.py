@@ -114,7 +114,7 @@ def test_perfect_answers_score_100_everywhere(monkeypatch, untrained, model, pro
     assert {score.value for score in report.scores} == {100.0}
     assert set(report.categories.values()) == {100.0}
     assert report.mmbase == 100.0
-    assert lines[-1] == "mini-words: 4/4 answered"
+    assert "mini-words: 4/4 answered" in lines
     before = results_json(report, untrained[0])["scores"][0]
     assert before["untrained"] == round(untrained[0].scores[0].value, 2)
 

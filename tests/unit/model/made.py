@@ -29,7 +29,9 @@ def sample(num_text: int, num_tiles: int, seed: int = 0, config: ModelConfig = D
     words = torch.randint(2, config.decoder.vocab_size, (num_text + 1,), generator=generator)
     image = torch.full((config.connector.tokens,), config.image_token)
     before = num_text // 2
-    tokens = torch.cat([words[:before], image.repeat(num_tiles // 2), words[-1:], image.repeat(-(-num_tiles // 2)), words[before:-1]])
+    tokens = torch.cat(
+        [words[:before], image.repeat(num_tiles // 2), words[-1:], image.repeat(-(-num_tiles // 2)), words[before:-1]]
+    )
     labels = tokens.roll(-1)
     labels[(labels == config.image_token) | (torch.arange(len(tokens)) % 2 == 0)] = IGNORE
     labels[-1] = IGNORE

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mm15.pages.charts import bars, curves, legend
-from mm15.pages.html import Html, Page, Section, bullets, content, escape, folded, paragraph, row, table
+from mm15.pages.html import Html, Page, Section, bullets, cards, content, escape, folded, paragraph, row, table
 from mm15.pages.pictures import Line, Mark, picture
 
 HOSTILE = """</td></svg></style><script>alert("1")</script><img src=x onerror='y'> & "' \x00\ud800 \u202e"""
@@ -65,6 +65,7 @@ def test_hostile_text_stays_text_everywhere():
         table([HOSTILE], [[HOSTILE], [1]]),
         folded(HOSTILE, paragraph(HOSTILE)),
         row(paragraph(HOSTILE)),
+        cards(paragraph(HOSTILE)),
         legend([HOSTILE]),
         bars({HOSTILE: [50.0]}, [HOSTILE]),
         curves({HOSTILE: [(0, 1), (1, 2)]}, x_label=HOSTILE, y_label=HOSTILE),
@@ -75,7 +76,7 @@ def test_hostile_text_stays_text_everywhere():
     assert "script" not in reader.tags
     assert "img" not in reader.tags
     assert not [name for name, _ in reader.attributes if name.startswith("on")]
-    assert reader.text.count('<script>alert("1")</script>') >= 14
+    assert reader.text.count('<script>alert("1")</script>') >= 15
     page.encode("utf-8")
     assert "\x00" not in page
 
@@ -101,6 +102,7 @@ def test_content_formats():
 def test_table_puts_numbers_to_the_right():
     markup = table(["name", "n"], [["a", 3], ["b", None]])
     assert markup.count("<td class=number>") == 2
+    assert markup.count("<th class=number>") == 1
     assert read(markup).tags.count("tr") == 3
 
 
@@ -144,7 +146,7 @@ def test_curves_of_odd_ranges_are_finite(values):
 
 def test_picture_keeps_coordinates_and_shrinks_pixels():
     marks = [Mark(10, 20, 110, 220, "dog"), Mark(5, 6, 5, 6)]
-    markup = picture(photo(800, 500), marks, [Line(400, 0, 400, 500)], "a photo", max_side=200)
+    markup = picture(photo(800, 500), marks, [Line(400, 0, 400, 500)], "a photo", side=100)
     assert 'viewBox="0 0 800 500"' in markup
     assert '<rect x="10.0" y="20.0" width="100.0" height="200.0"' in markup
     assert '<circle cx="5.0" cy="6.0"' in markup

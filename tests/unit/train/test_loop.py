@@ -10,7 +10,7 @@ from torch import nn
 
 from mm15.base.errors import ConfigError, DataError, PlanMismatch
 from mm15.train import checkpoint
-from mm15.train.loop import StopSignal, compile_blocks, compute_dtype, train
+from mm15.train.loop import StopSignal, compute_dtype, train
 from mm15.train.run_config import OptimizerConfig, ScheduleConfig, TrainConfig
 from training_fixture import RandomPacks, debug_model
 
@@ -92,6 +92,9 @@ def test_another_data_plan_is_refused(tmp_path):
     train(debug_model(), RandomPacks(), settings(steps=1), tmp_path)
     with pytest.raises(PlanMismatch, match=r"random.*other"):
         train(debug_model(), RandomPacks(plan="other"), settings(), tmp_path, resume=True)
+    other = RandomPacks(plan="other")
+    assert train(debug_model(), other, settings(), tmp_path, resume=True, accept_plan=True).step == 6
+    assert other.position == 6
 
 
 def test_a_loader_that_ends_is_an_error(tmp_path):
@@ -144,13 +147,3 @@ def test_bf16_keeps_parameters_in_fp32(tmp_path):
     assert model.compute_dtype is torch.bfloat16
     assert all(parameter.dtype is torch.float32 for parameter in model.parameters())
     assert report.skipped == 0
-
-
-def test_every_repeated_block_is_compiled_and_keeps_its_names(monkeypatch):
-    compiled = []
-    monkeypatch.setattr(nn.Module, "compile", lambda self, **options: compiled.append(self))
-    model = debug_model()
-    names = list(model.state_dict())
-    compile_blocks(model)
-    assert all(block in compiled for block in [*model.vision.blocks, *model.decoder.blocks])
-    assert list(model.state_dict()) == names

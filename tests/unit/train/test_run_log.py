@@ -15,7 +15,7 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path, capsys):
     with RunLog(tmp_path, 4, "sft") as log:
         for step in range(1, 5):
             log.step(record(step), show=step % 2 == 0)
-    shown = capsys.readouterr().out.splitlines()
+    shown = capsys.readouterr().err.splitlines()
     assert len(shown) == 2
     assert shown[0].startswith("sft 2/4 loss 2.000 · 200 tokens/s · 8.0 tiles/s · data wait 20%")
     assert shown[0].endswith("00:01 left")

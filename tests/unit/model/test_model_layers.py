@@ -1,0 +1,91 @@
+import torch
+import torch.nn.functional as F
+from torch.autograd import gradcheck
+
+from mm15.model.layers import Linear, RMSNorm, Rotation, Table, activate, init_weights
+from mm15.model.multimodal import MultimodalModel
+from mm15.model.sizes import SIZES
+
+
+def test_linear_computes_in_the_dtype_of_its_input():
+    layer = Linear(6, (4, 2))
+    init_weights(layer, 0)
+    x = torch.randn(5, 6)
+    out = layer(x.bfloat16())
+    assert (out.dtype, out.shape, layer.parts) == (torch.bfloat16, (5, 6), (4, 2))
+    out.float().sum().backward()
+    assert layer.weight.grad.dtype == torch.float32
+    torch.testing.assert_close(out.float(), F.linear(x, layer.weight, layer.bias), atol=0.05, rtol=0.05)
+    assert layer.to(torch.bfloat16)(x).dtype == torch.float32
+
+
+def test_rms_norm_equals_the_definition_with_gradients():
+    norm = RMSNorm(8, 1e-3).double()
+    x = torch.randn(3, 5, 8, dtype=torch.double, requires_grad=True)
+    with torch.no_grad():
+        norm.weight.copy_(torch.rand(8) + 0.5)
+    torch.testing.assert_close(norm(x), F.rms_norm(x, (8,), norm.weight, 1e-3))
+    with torch.no_grad():
+        torch.testing.assert_close(norm.float()(x.float()).double(), norm.double()(x), atol=1e-6, rtol=1e-5)
+    assert gradcheck(lambda x, weight: torch.func.functional_call(norm, {"weight": weight}, (x,)), (x, norm.weight))
+
+
+def test_rms_norm_in_bfloat16_stays_near_fp32():
+    norm = RMSNorm(64, 1e-6)
+    init_weights(norm, 0)
+    x = torch.randn(50, 64) * 30
+    torch.testing.assert_close(norm(x.bfloat16()).float(), norm(x), atol=0.03, rtol=0.02)
+
+
+def test_rotation_keeps_lengths_and_depends_on_distance_only():
+    rotation = Rotation(torch.tensor([3, 7, 103, 107]), 16, 10_000.0, torch.float32)
+    x = torch.randn(1, 2, 16).expand(4, 2, 16)
+    y = torch.randn(1, 2, 16).expand(4, 2, 16)
+    torch.testing.assert_close(rotation(x).norm(dim=-1), x.norm(dim=-1))
+    near, far = (rotation(x)[0] * rotation(y)[1]).sum(-1), (rotation(x)[2] * rotation(y)[3]).sum(-1)
+    torch.testing.assert_close(near, far, atol=1e-4, rtol=1e-4)
+
+
+def test_rotation_gradient():
+    rotation = Rotation(torch.arange(3), 4, 100.0, torch.double)
+    assert gradcheck(rotation, (torch.randn(3, 2, 4, dtype=torch.double, requires_grad=True),))
+
+
+def test_activations_differ():
+    x = torch.linspace(-3, 3, 13)
+    torch.testing.assert_close(activate(x, "quick_gelu"), x / (1 + torch.exp(-1.702 * x)))
+    torch.testing.assert_close(activate(x, "gelu"), F.gelu(x))
+    assert 1e-4 < (activate(x, "gelu_tanh") - F.gelu(x)).abs().max() < 1e-2
+
+
+def test_init_depends_on_seed_and_name_only():
+    first, second, other = (MultimodalModel(SIZES["debug"]) for _ in range(3))
+    torch.manual_seed(5)
+    first.init_weights(1)
+    torch.manual_seed(6)
+    second.init_weights(1)
+    other.init_weights(2)
+    pairs = list(zip(first.parameters(), second.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert not torch.equal(first.decoder.embedding.weight, other.decoder.embedding.weight)
+    blocks = first.decoder.blocks
+    assert not torch.equal(blocks[0].attention.qkv.weight, blocks[1].attention.qkv.weight)
+
+
+def test_tables_start_truncated():
+    table = Table(200, 50)
+    init_weights(table, 0)
+    assert table.weight.abs().max() <= 0.04
+    assert 0.016 < table.weight.std() < 0.019
+
+
+def test_a_model_is_built_without_memory_and_filled_later():
+    with torch.device("meta"):
+        late = MultimodalModel(SIZES["debug"])
+    assert all(parameter.is_meta for parameter in late.parameters())
+    assert not list(late.buffers())
+    late.to_empty(device="cpu")
+    late.init_weights(1)
+    now = MultimodalModel(SIZES["debug"])
+    now.init_weights(1)
+    assert all(torch.equal(a, b) for a, b in zip(late.parameters(), now.parameters(), strict=True))

@@ -1,0 +1,190 @@
+import hashlib
+import json
+import os
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mm15.base.batch import pack
+from mm15.base.errors import BundleError
+from mm15.bundle import load_bundle, save_bundle
+from mm15.images.split import SplitPolicy
+from mm15.model.multimodal import MultimodalModel
+from mm15.model.sizes import SIZES, with_vocab
+from mm15.processor import Processor, ProcessorConfig
+from mm15.text.template import TemplateConfig
+from mm15.text.tokenizer import train_tokenizer
+from training_fixture import random_sample
+
+SPECIALS = ("<|bos|>", "<|image|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
+RECIPE = {"stage": "sft", "train": {"steps": 10}}
+
+
+def parts(tile=16, tokens_per_tile=4):
+    tokenizer = train_tokenizer(["what is it?"], SPECIALS)
+    split = SplitPolicy(tile=tile)
+    processor = Processor(
+        ProcessorConfig(split=split, tokens_per_tile=tokens_per_tile, template=TemplateConfig()), tokenizer
+    )
+    model = MultimodalModel(with_vocab(SIZES["debug"], tokenizer.vocab_size, processor.image_token))
+    model.init_weights(3)
+    return model, processor
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_bundle(tmp_path / "bundle", *parts(), RECIPE, {"step": 7})
+    return tmp_path / "bundle"
+
+
+def restate(folder):
+    """Make the manifest agree with the files again, so that only their contents can be wrong."""
+    manifest = json.loads((folder / "bundle.json").read_text())
+    for name in manifest["files"]:
+        content = (folder / name).read_bytes()
+        manifest["files"][name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+
+
+def refusal(folder) -> str:
+    with pytest.raises(BundleError) as caught:
+        load_bundle(folder)
+    return str(caught.value)
+
+
+def test_what_goes_in_comes_out(folder):
+    model, processor = parts()
+    bundle = load_bundle(folder)
+    assert bundle.recipe == RECIPE
+    assert bundle.extra == {"step": 7}
+    assert bundle.model.config == model.config
+    assert bundle.processor.fingerprint == processor.fingerprint
+    for (name, mine), (same_name, theirs) in zip(
+        model.state_dict().items(), bundle.model.state_dict().items(), strict=True
+    ):
+        assert name == same_name and torch.equal(mine, theirs) and theirs.dtype is torch.float32
+    assert all(parameter.requires_grad for parameter in bundle.model.parameters())
+    sample = random_sample(1)
+    tokens_T = torch.where(sample.tokens_T == 1, model.config.image_token, sample.tokens_T)
+    batch = pack(
+        [type(sample)(tokens_T, sample.labels_T, sample.tiles_NCHW, "k", "s", "general")], model.config.image_token, 4
+    )
+    assert torch.equal(bundle.model(batch).logits_LV, model(batch).logits_LV)
+
+
+def test_another_dtype_and_no_recipe(tmp_path):
+    save_bundle(tmp_path / "b", *parts())
+    bundle = load_bundle(tmp_path / "b", dtype=torch.bfloat16)
+    assert bundle.recipe == {} and not (tmp_path / "b" / "recipe.yaml").exists()
+    assert {tensor.dtype for tensor in bundle.model.state_dict().values()} == {torch.bfloat16}
+
+
+def test_a_loaded_model_does_not_depend_on_the_file(folder):
+    model = load_bundle(folder).model
+    before = model.decoder.embedding.weight.detach().clone()
+    os.truncate(folder / "model.safetensors", 10)
+    assert torch.equal(model.decoder.embedding.weight, before)
+
+
+def test_a_bundle_is_replaced_whole(folder):
+    save_bundle(folder, *parts(), extra={"step": 8})
+    assert load_bundle(folder).extra == {"step": 8}
+    assert [path.name for path in folder.parent.iterdir()] == ["bundle"]
+    assert not (folder / "recipe.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "config.json", "processor.json", "tokenizer.json", "recipe.yaml"]
+)
+def test_a_missing_cut_or_changed_file_is_named(folder, name):
+    path = folder / name
+    content = path.read_bytes()
+    path.write_bytes(content[:-1])
+    assert f"{name}: {len(content) - 1} bytes, expected {len(content)}" in refusal(folder)
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert f"{name}: its contents differ" in refusal(folder)
+    path.unlink()
+    assert f"{name}: missing" in refusal(folder)
+
+
+def test_all_damage_comes_in_one_error(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "config.json").write_text("{}")
+    (folder / "old").mkdir()
+    (folder / "old" / "weights.bin").write_bytes(b"")
+    said = refusal(folder)
+    assert "3 problems" in said
+    assert "model.safetensors: missing" in said and "config.json: 2 bytes" in said
+    assert "weights.bin: pickle files can run code" in said
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.PT", "a.pth", "a.pkl", "a.pickle", "a.ckpt"])
+def test_pickles_are_refused(folder, name):
+    (folder / name).write_bytes(b"")
+    assert name in refusal(folder)
+
+
+def test_every_wrong_tensor_is_listed(folder):
+    tensors = load_file(folder / "model.safetensors")
+    tensors["decoder.final_norm.weight"] = torch.ones(5)
+    tensors["vision.blocks.0.up.weight"] = tensors["vision.blocks.0.up.weight"].long()
+    tensors["decoder.surprise"] = torch.ones(2)
+    del tensors["connector.positions.weight"]
+    save_file(tensors, folder / "model.safetensors")
+    restate(folder)
+    said = refusal(folder)
+    assert "4 problems" in said
+    assert "tensor decoder.final_norm.weight: shape [5], expected [48]" in said
+    assert "tensor vision.blocks.0.up.weight: type I64, expected one of BF16, F16, F32" in said
+    assert "tensor decoder.surprise: unknown to this model" in said
+    assert "tensor connector.positions.weight: missing" in said
+
+
+def test_a_truncated_safetensors_with_a_matching_hash_is_still_refused(folder):
+    os.truncate(folder / "model.safetensors", 1000)
+    restate(folder)
+    assert "not a whole safetensors file" in refusal(folder)
+
+
+def test_configs_are_strict(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["decoder"]["widht"] = config["decoder"].pop("width")
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "processor.json").write_text("[")
+    restate(folder)
+    said = refusal(folder)
+    assert "decoder.widht: unknown key (did you mean 'width'?)" in said
+    assert "decoder.width: required" in said
+    assert "processor.json: not valid JSON" in said
+
+
+def test_a_processor_of_another_model_is_refused_when_saving_and_loading(folder, tmp_path):
+    model, _ = parts()
+    _, other = parts(tile=32, tokens_per_tile=9)
+    with pytest.raises(
+        BundleError, match=r"tokens per tile: processor 9, model 4(.|\n)*tile size: processor 32, model 16"
+    ):
+        save_bundle(tmp_path / "mixed", model, other)
+    assert not (tmp_path / "mixed").exists()
+    (folder / "processor.json").write_text(other.config.model_dump_json())
+    restate(folder)
+    assert "tile size: processor 32, model 16" in refusal(folder)
+
+
+def test_manifest_problems(folder, tmp_path):
+    assert "no such folder" in refusal(tmp_path / "nowhere")
+    manifest = json.loads((folder / "bundle.json").read_text())
+    (folder / "bundle.json").write_text(json.dumps({**manifest, "format": 99}))
+    assert "format 99 is unknown" in refusal(folder)
+    stray = {**manifest, "files": {**manifest["files"], "../x": manifest["files"]["config.json"]}}
+    del stray["files"]["tokenizer.json"]
+    (folder / "bundle.json").write_text(json.dumps(stray))
+    said = refusal(folder)
+    assert "tokenizer.json: not listed" in said and "../x: listed in bundle.json, but no part" in said
+    (folder / "bundle.json").write_text(json.dumps(manifest)[:-5])
+    assert "bundle.json: unreadable" in refusal(folder)
+    (folder / "bundle.json").write_text("[]")
+    assert "bundle.json: unreadable" in refusal(folder)
+    (folder / "bundle.json").unlink()
+    assert "bundle.json: missing" in refusal(folder)
