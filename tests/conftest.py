@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
 
+from stage_fixture import build_small_data
+
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the rows of ``stage_fixture``; not to be changed."""
+    return build_small_data(tmp_path_factory.mktemp("small-data"))

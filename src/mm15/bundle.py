@@ -81,6 +81,7 @@ def load_bundle(folder: str | Path, device: torch.device | str = "cpu", dtype: t
     """Read a bundle.
 
     Args:
+        folder: a bundle, or a run folder with ``bundle/`` inside.
         device: where the parameters go.
         dtype: of the parameters; None keeps that of the file.
 
@@ -89,6 +90,8 @@ def load_bundle(folder: str | Path, device: torch.device | str = "cpu", dtype: t
             unknown format, every missing, extra or misshapen tensor, a processor of another model.
     """
     folder = Path(folder)
+    if not (folder / MANIFEST).exists() and (folder / "bundle" / MANIFEST).exists():
+        folder = folder / "bundle"
     files, extra, problems = _read_manifest(folder)
     problems += _damage(folder, files)
     if problems:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,6 +47,16 @@ def show(value: Any, as_json: bool, text: str) -> None:
         print(text)
 
 
+def aside(as_json: bool) -> AbstractContextManager[Any]:
+    """Where a verb works: what it says on the way goes to stderr if stdout is to hold one JSON object."""
+    return redirect_stdout(sys.stderr) if as_json else nullcontext()
+
+
+def ready(run: Path) -> str:
+    """What to do with a finished run."""
+    return f"{run}/bundle is ready. Next: mm15 chat {run}/bundle --image PICTURE 'question'"
+
+
 @app.command()
 def quickstart(
     out: Annotated[Path, typer.Option(help="Run folder; an interrupted quickstart in it is continued.")] = Path(
@@ -59,7 +70,8 @@ def quickstart(
     """Build data from real material, train a miniature through all stages, evaluate it, write the report."""
     from mm15.quickstart import run_quickstart
 
-    results = run_quickstart(out, seed=seed, pdfs=pdf, tiny=tiny)
+    with aside(as_json):
+        results = run_quickstart(out, seed=seed, pdfs=pdf, tiny=tiny)
     show(results, as_json, "")
 
 
@@ -91,8 +103,9 @@ def train(
     """Train one stage: a bundle in, a bundle out."""
     from mm15.stage import start_stage
 
-    result = start_stage(recipe, out, data=data, init=from_, changes=changes or ())
-    show(result, as_json, f"{out}/bundle is ready. Next: mm15 chat {out}/bundle --image PICTURE 'question'")
+    with aside(as_json):
+        result = start_stage(recipe, out, data=data, init=from_, changes=changes or ())
+    show(result, as_json, ready(out) if result.finished else "")
     raise typer.Exit(0 if result.finished else 130)
 
 
@@ -105,8 +118,9 @@ def resume(
     """Continue an interrupted run from its newest valid checkpoint, exactly."""
     from mm15.stage import resume_stage
 
-    result = resume_stage(run, accept_plan=accept_plan)
-    show(result, as_json, f"{run}/bundle is ready. Next: mm15 chat {run}/bundle --image PICTURE 'question'")
+    with aside(as_json):
+        result = resume_stage(run, accept_plan=accept_plan)
+    show(result, as_json, ready(run) if result.finished else "")
     raise typer.Exit(0 if result.finished else 130)
 
 
@@ -139,7 +153,9 @@ def chat(
     image: Annotated[list[Path] | None, typer.Option(help="A picture (repeatable).")] = None,
     box: Annotated[
         list[str] | None,
-        typer.Option(help="x1,y1,x2,y2 in pixels of the first picture (repeatable); stands where the question says []."),
+        typer.Option(
+            help="x1,y1,x2,y2 in pixels of the first picture (repeatable); stands where the question says []."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write the picture with the answer's boxes drawn.")] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Longest answer.")] = 256,

@@ -1,7 +1,7 @@
 """The one door: ``Sample`` → ``EncodedSample``, for training, evaluation and chat alike.
 
-A picture becomes its sub-images (MM1.5, "dynamic image splitting"), each announced by plain text and filled with ``tokens_per_tile``
-image tokens; text comes from the template. ``count`` walks the same plan from sizes alone.
+A picture becomes its sub-images (MM1.5, "dynamic image splitting"), each announced by plain text and filled with
+``tokens_per_tile`` image tokens; text comes from the template. ``count`` walks the same plan from sizes alone.
 
 Legend: T tokens, N tiles, C channels, H W pixels of a tile.
 """

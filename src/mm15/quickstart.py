@@ -9,11 +9,13 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
+import re
 import resource
 import shutil
 import string
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -22,7 +24,7 @@ from typing import Any
 
 import torch
 
-from mm15.base.config import fingerprint
+from mm15.base.config import fingerprint, load
 from mm15.base.errors import ConfigError
 from mm15.build import charts, code, interleaved, math_items, pages, pairs, scenes, science, text_only, words
 from mm15.build._items import Form
@@ -32,14 +34,17 @@ from mm15.bundle import Bundle, load_bundle
 from mm15.evals.report import StageSummary, pick_examples, write_report
 from mm15.evals.run import EvalReport, evaluate, results_json
 from mm15.io.atomic import atomic_folder, write_atomic
+from mm15.io.jsonl import read_jsonl
 from mm15.model.multimodal import MultimodalModel
 from mm15.stage import StageResult, resume_stage, start_stage
 from mm15.text.template import SPECIALS
-from mm15.text.tokenizer import train_tokenizer
-from mm15.train.recipe import load_recipe
+from mm15.text.tokenizer import Tokenizer, train_tokenizer
+from mm15.train.recipe import Recipe
 
 STAGES = ("encoder", "pretrain", "continual", "sft")
 TINY = ("train.steps=12", "train.log_every=4", "train.save_every=6")
+COMMON = 100
+"""A word that questions and captions use so often becomes one token."""
 TINY_ROWS = 30
 """Rows per file and questions per benchmark of ``--tiny``: a walk through the code that learns nothing."""
 
@@ -61,7 +66,8 @@ BUILDS = (
     Part(partial(scenes.build, kind="refer_ground", turns=3), 6000),
     Part(interleaved.build, 1500),
     Part(text_only.build, 2500),
-    Part(partial(words.build, form=Form.OCR), 6000),
+    Part(partial(words.build, form=Form.OCR, page_share=0.0), 6000),
+    Part(partial(words.build, form=Form.OCR, page_share=1.0, name="page-words"), 4000),
     Part(partial(pages.build, form=Form.OCR), 2000),
     Part(words.build, 5000, 250),
     Part(pages.build, 2000, 100),
@@ -90,11 +96,13 @@ def build_data(out: Path, seed: int = 0, pdfs: Path | None = None, tiny: bool = 
     if done.is_file():
         kept = json.loads(done.read_text(encoding="utf-8"))
         if kept["asked"] != asked:
-            raise ConfigError([f"{out} was built with {kept['asked']}, now {asked} is asked; give another folder"], "data")
+            raise ConfigError(
+                [f"{out} was built with {kept['asked']}, now {asked} is asked; give another folder"], "data"
+            )
         return kept["reports"]
     materials = Materials(pdfs=pdfs)
     reports: list[dict[str, Any]] = []
-    with atomic_folder(out) as draft:
+    with atomic_folder(out, durable=False) as draft:
         for split in ("train", "heldout"):
             (draft / split).mkdir()
             for part in BUILDS:
@@ -102,9 +110,24 @@ def build_data(out: Path, seed: int = 0, pdfs: Path | None = None, tiny: bool = 
                     made = part.build(draft / split, split, TINY_ROWS if tiny else count, seed, materials)
                     for report in made if isinstance(made, list) else [made]:
                         reports.append({"split": split, **asdict(report)})
-        train_tokenizer([string.printable], SPECIALS).save(draft / "train" / "tokenizer.json")
+        small_tokenizer(draft / "train").save(draft / "train" / "tokenizer.json")
         write_atomic(draft / "build.json", json.dumps({"asked": asked, "reports": reports}, indent=1))
     return reports
+
+
+def small_tokenizer(folder: Path) -> Tokenizer:
+    """The miniature's tokenizer, from its training data: characters, because it learns to spell what it reads; whole
+    words where they are common in questions and captions; one token for each sub-image index of a small picture."""
+    counts: Counter[str] = Counter()
+    for file in sorted(folder.glob("*.jsonl")):
+        for _, row in read_jsonl(file):
+            for turn in row.get("conversations", ()):
+                if turn["from"] == "human" or row["task"] == "caption":
+                    counts.update(re.findall(r" [a-z]+|\b[A-Z][a-z]+", turn["value"]))
+    words = sorted(word for word, count in counts.items() if count >= COMMON)
+    places = [(0, 0)] + [(row, col) for row in range(1, 10) for col in range(1, 10) if row * col <= 9]
+    indices = [f"({image},{row},{col})" for image in range(3) for row, col in places]
+    return train_tokenizer([string.printable], SPECIALS, [", ", *indices, *words])
 
 
 def run_quickstart(out: Path, seed: int = 0, pdfs: Path | None = None, tiny: bool = False) -> dict[str, Any]:
@@ -127,7 +150,7 @@ def run_quickstart(out: Path, seed: int = 0, pdfs: Path | None = None, tiny: boo
         if not result.finished:
             raise KeyboardInterrupt(f"stopped in stage {name}; go on with the same command")
         clock.lap(name)
-        summaries.append(_summary(folder, name, result.seconds))
+        summaries.append(_summary(folder, name))
         init = folder / "bundle"
 
     say("evaluating on held-out items, beside an untrained control")
@@ -135,7 +158,7 @@ def run_quickstart(out: Path, seed: int = 0, pdfs: Path | None = None, tiny: boo
     report = evaluate(bundle.model, bundle.processor, out / "data" / "heldout", out=out, progress=None)
     control = evaluate(_untrained(bundle, seed), bundle.processor, out / "data" / "heldout")
     clock.lap("evaluation")
-    results = _results(report, control, seed, tiny, began, clock)
+    results = _results(out, report, control, seed, tiny, began, clock)
     notes = _notes(results)
     write_report(
         out / "report.html", "mm15 quickstart", summaries, results, pick_examples(report), notes, bundle.processor
@@ -174,8 +197,11 @@ def _stage(folder: Path, recipe: str, data: Path, init: Path | None, changes: tu
     return result
 
 
-def _summary(folder: Path, name: str, seconds: float) -> StageSummary:
-    return StageSummary(name, list(_log_rows(folder)), json.loads((folder / "shares.json").read_text()), seconds)
+def _summary(folder: Path, name: str) -> StageSummary:
+    """From the run folder, so that a stage that was trained by an earlier call is told in full."""
+    rows = list(_log_rows(folder))
+    seconds = sum(row.get("seconds", 0.0) for row in rows)
+    return StageSummary(name, rows, json.loads((folder / "shares.json").read_text()), seconds)
 
 
 def _log_rows(folder: Path) -> Iterator[dict[str, Any]]:
@@ -192,9 +218,9 @@ def _untrained(bundle: Bundle, seed: int) -> MultimodalModel:
 
 
 def _results(
-    report: EvalReport, control: EvalReport, seed: int, tiny: bool, began: float, clock: Clock
+    out: Path, report: EvalReport, control: EvalReport, seed: int, tiny: bool, began: float, clock: Clock
 ) -> dict[str, Any]:
-    recipes = {name: fingerprint(load_recipe(f"{name}-mini", (f"seed={seed}",))) for name in STAGES}
+    recipes = {name: fingerprint(load(Recipe, out / name / "recipe.yaml")) for name in STAGES}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "wall_seconds": round(time.perf_counter() - began, 1),
@@ -217,7 +243,7 @@ def _results(
 
 def _notes(results: dict[str, Any]) -> list[str]:
     return [
-        "A miniature trained from nothing; its encoder had a short pre-training on dense patch labels in place of CLIP.",
+        "A miniature trained from nothing; its encoder had a short pre-training on dense patch labels, not CLIP's.",
         "Held out: documents, typefaces, drawings, photographs, words and seeds. Object names are shared; unseen names "
         "are reported apart and count in no average.",
         f"One seed ({results['seeds'][0]}), {results['versions']['machine']}, torch {results['versions']['torch']}.",

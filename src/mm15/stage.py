@@ -28,7 +28,7 @@ from mm15.train.encoder import DenseProcessor, EncoderModel, LabelSet
 from mm15.train.loop import Hook, TrainReport, train
 from mm15.train.recipe import Recipe, StageName, load_recipe
 
-RECIPE, ORIGIN, SHARES = "recipe.yaml", "run.json", "shares.json"
+RECIPE, ORIGIN, SHARES, LOG = "recipe.yaml", "run.json", "shares.json", "log.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def start_stage(
     """
     resolved = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, tuple(changes))
     out = Path(out)
-    if (out / RECIPE).exists():
+    if (out / LOG).exists():  # a start that was refused before its first step leaves none, and may be tried again
         raise ConfigError([f"{out} holds a run already: mm15 resume {out}, or give another --out"], str(out))
     out.mkdir(parents=True, exist_ok=True)
     origin = {"data": str(Path(data).resolve()), "init": str(Path(init).resolve()) if init else None}
@@ -170,11 +170,15 @@ def _start(recipe: Recipe, data: Path, init: str | Path | None) -> tuple[Multimo
         template = TemplateConfig()
         path = data / recipe.tokenizer
         if not path.is_file():
-            raise ConfigError([f"tokenizer: no such file: {path} (give --from BUNDLE, or build the data first)"], "recipe")
+            raise ConfigError(
+                [f"tokenizer: no such file: {path} (give --from BUNDLE, or build the data first)"], "recipe"
+            )
         tokenizer = Tokenizer.from_file(path)
         size = with_vocab(SIZES[recipe.size], tokenizer.vocab_size, tokenizer.special(template.image))
         if recipe.split.tile != size.vision.image_size:
-            raise ConfigError([f"split.tile is {recipe.split.tile}, size {recipe.size} sees {size.vision.image_size} px"])
+            raise ConfigError(
+                [f"split.tile is {recipe.split.tile}, size {recipe.size} sees {size.vision.image_size} px"]
+            )
         model = MultimodalModel(size)
         model.init_weights(recipe.seed)
     config = ProcessorConfig(

@@ -1,4 +1,4 @@
-"""The documents stay true: the README tree names every file, its commands exist, docs/PAPER.md names files that are there."""
+"""The documents stay true: the README tree names every file, its commands exist, docs/PAPER.md names real files."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def test_public_names_exist_and_are_documented(module: str):
 
 def test_the_front_door():
     assert mm15.__all__ == ["__version__", "load"]
-    assert list(inspect.signature(mm15.load).parameters)[0] == "folder"
+    assert next(iter(inspect.signature(mm15.load).parameters)) == "folder"
 
 
 def test_verbs_take_json():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -87,18 +88,18 @@ class PackedBatch:
                 f"{tuple(self.positions_T.shape)} must have one shape [T]"
             )
         borders = self.borders
-        if borders[0] != 0 or borders[-1] != num_tokens or any(a >= b for a, b in zip(borders, borders[1:], strict=False)):
+        if borders[0] != 0 or borders[-1] != num_tokens or any(a >= b for a, b in pairwise(borders)):
             raise ValueError(f"borders must rise from 0 to {num_tokens}, found {borders}")
         if len(self.tile_counts) != self.num_samples or sum(self.tile_counts) != self.tiles_NCHW.shape[0]:
             raise ValueError(
                 f"tile counts {self.tile_counts} must list {self.num_samples} samples and sum to "
                 f"{self.tiles_NCHW.shape[0]} tiles"
             )
-        expected = torch.cat([torch.arange(b - a) for a, b in zip(borders, borders[1:], strict=False)])
+        expected = torch.cat([torch.arange(b - a) for a, b in pairwise(borders)])
         if not torch.equal(self.positions_T.cpu(), expected.to(self.positions_T.dtype)):
             raise ValueError("positions must restart at 0 at every border and rise by one")
         is_image_T = (self.tokens_T == self.image_token).cpu()
-        for index, (start, end) in enumerate(zip(borders, borders[1:], strict=False)):
+        for index, (start, end) in enumerate(pairwise(borders)):
             name = self.keys[index] if self.keys else f"sample {index}"
             found = int(is_image_T[start:end].sum())
             wanted = self.tile_counts[index] * self.tokens_per_tile
@@ -110,7 +111,9 @@ class PackedBatch:
             for run in run_lengths(is_image_T[start:end]):
                 # Runs of adjacent tiles may touch (no position indicator), so a run is a whole number of tiles.
                 if run % self.tokens_per_tile:
-                    raise ValueError(f"{name}: a run of {run} image positions is not a multiple of {self.tokens_per_tile}")
+                    raise ValueError(
+                        f"{name}: a run of {run} image positions is not a multiple of {self.tokens_per_tile}"
+                    )
         if bool((self.labels_T == self.image_token).any()):
             raise ValueError("a label's target is an image token; image positions are never predicted")
 

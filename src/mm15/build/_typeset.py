@@ -73,9 +73,12 @@ def _glyph_box(font: ImageFont.FreeTypeFont, char: str) -> tuple[int, int, int, 
     return None if ink is None else (left + ink[0], top + ink[1], left + ink[2], top + ink[3])
 
 
-def colors(rng: random.Random, inverted: float = 0.2) -> tuple[Color, Color]:
-    """(ink, paper): dark on light, or light on dark with probability ``inverted``. Always legible."""
-    dark, light = _color(rng, 0, 95), _color(rng, 200, 255)
+def colors(rng: random.Random, inverted: float = 0.08, tinted: float = 0.3) -> tuple[Color, Color]:
+    """(ink, paper): black on white as documents mostly are, or tinted, or light on dark. Always legible."""
+    if rng.random() < tinted:
+        dark, light = _color(rng, 0, 95), _color(rng, 200, 255)
+    else:
+        dark, light = (rng.randint(0, 50),) * 3, (rng.randint(235, 255),) * 3
     return (light, dark) if rng.random() < inverted else (dark, light)
 
 
@@ -120,9 +123,9 @@ def fade(photo: Image.Image, rng: random.Random) -> tuple[Image.Image, Color]:
 
 def wear(image: Image.Image, rng: random.Random) -> Image.Image:
     """What a camera or scanner adds: now and then a slight blur or noise. Never moves a pixel."""
-    if rng.random() < 0.25:
+    if rng.random() < 0.15:
         image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 0.7)))
-    if rng.random() < 0.2:
+    if rng.random() < 0.1:
         noise = numpy_rng(rng.getrandbits(60)).normal(0.0, rng.uniform(2.0, 6.0), (image.height, image.width, 1))
         image = Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))
     return image

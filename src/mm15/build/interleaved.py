@@ -38,7 +38,7 @@ from mm15.build.canvas import (
 from mm15.build.materials import Materials, Split
 
 TASKS = ("illustrated", "album", "entry")
-MAX_PROSE = 280
+MAX_PROSE = 120
 
 
 def build(

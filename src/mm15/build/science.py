@@ -75,7 +75,7 @@ def _row(materials: Materials, split: Split, seed: int, name: str, index: int, s
             [question, *(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=True))]
         )
     while True:
-        width, height = random_size(rng, 64, 104)
+        width, height = random_size(rng, 64, 96)
         placed = layout([named_thing(materials, chosen, split, rng, (36, 60))], width, height, rng)
         if placed:
             break

@@ -20,7 +20,7 @@ from mm15.build.canvas import BuildReport, Save, build_rows
 from mm15.build.materials import Materials, Split
 
 TASKS = ("spell", "copy", "first_letter", "finish", "last_letter", "capitals", "spell", "letters")
-MAX_TEXT = 300
+MAX_TEXT = 160
 """Longest plain text in characters."""
 
 

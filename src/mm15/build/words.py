@@ -25,10 +25,18 @@ from mm15.build._typeset import CharBox, colors, draw_text, fade, fit_font, type
 from mm15.build.canvas import BuildReport, photo_crop
 from mm15.build.materials import Materials, Split
 
-TASKS = {"word": "Read the word.", "page_word": "Read the word.", "number": "Read the number."}
-"""Task → question. A ``page_word`` is a word cut out of a real page."""
+TASKS = {
+    "word": "Read the word.",
+    "words": "Read the words.",
+    "page_word": "Read the word.",
+    "number": "Read the number.",
+}
+"""Task → question. A ``page_word`` is a word cut out of a real page; ``words`` are two or three, one below the other."""
 ROWS_PER_PAGE = 16
 """Neighbouring rows come from one page, so that a worker opens it once."""
+
+SHEET = ((84, 96), (58, 66))
+"""Width and height of a word's picture: cut 2 × 2 with hardly a scale, so that a letter is about as large as a patch."""
 
 
 def build(
@@ -39,9 +47,12 @@ def build(
     materials: Materials,
     form: Form = Form.SFT,
     page_share: float | None = None,
+    name: str = "words",
     workers: int = 2,
 ) -> list[BuildReport]:
-    """Write ``n`` rows to ``words.jsonl`` (llava) or ``words-ocr.jsonl`` (docowl-jsonl).
+    """Write ``n`` rows to ``<name>.jsonl`` (llava) or ``<name>-ocr.jsonl`` (docowl-jsonl).
+
+    OCR rows mostly show several words: more to read for the same pixels.
 
     Args:
         page_share: part of the rows that are cut out of PDF pages; by default 0.3 for training and 0 held out, which
@@ -55,14 +66,26 @@ def build(
     pages, dropped = usable_pages(materials, split, seed, n) if page_share else ([], {})
     # The two forms are used in one recipe after another: they show different pictures.
     make_item = partial(
-        make, split=split, seed=seed_of(seed, form), materials=materials, pages=pages, page_share=page_share
+        make,
+        split=split,
+        seed=seed_of(seed, form, name),
+        materials=materials,
+        pages=pages,
+        page_share=page_share,
+        form=form,
     )
-    report = write_items(out, "words", n, make_item, form, workers)
+    report = write_items(out, name, n, make_item, form, workers)
     return [PageReport(report.name, report.rows, report.seconds, len(pages), dropped)]
 
 
 def make(
-    index: int, split: Split, seed: int, materials: Materials, pages: Sequence[tuple[Path, int]], page_share: float
+    index: int,
+    split: Split,
+    seed: int,
+    materials: Materials,
+    pages: Sequence[tuple[Path, int]],
+    page_share: float,
+    form: Form = Form.SFT,
 ) -> Item:
     """Item ``index``: a function of its arguments alone."""
     rng = python_rng(seed, "words", split, index)
@@ -79,26 +102,35 @@ def make(
         # Written words are mostly lower case; names and headings are not.
         case = rng.random()
         text = text.upper() if case < 0.04 else text.capitalize() if case < 0.12 else text
-    image, boxes = typeset(text, typefaces(materials, split), materials.photos(split), rng)
-    return Item(task, TASKS[task], text, image, boxes)
+    texts = [text]
+    if form is Form.OCR and task == "word":
+        texts += rng.choices(materials.words(split), k=rng.randint(1, 2))
+        task = "words"
+    image, boxes = typeset(texts, typefaces(materials, split), materials.photos(split), rng)
+    return Item(task, TASKS[task], " ".join(texts), image, boxes)
 
 
 def typeset(
-    text: str, fonts: Sequence[Path], photos: Sequence[Image.Image], rng: random.Random
+    texts: Sequence[str], fonts: Sequence[Path], photos: Sequence[Image.Image], rng: random.Random
 ) -> tuple[Image.Image, list[CharBox]]:
-    """One word or number on a picture 48-112 px wide and 20-32 px high, with its char boxes."""
-    font = fit_font(rng.choice(fonts), rng.randint(14, 22), [text], 100)
-    left, top, right, bottom = (round(edge) for edge in font.getbbox(text, anchor="ls"))
-    width = min(112, max(48, right - left + rng.randint(6, 16)))
-    height = min(32, max(20, bottom - top + rng.randint(5, 12)))
-    x = rng.randint(2, width - (right - left) - 3) - left
-    baseline = rng.randint(2, max(2, height - (bottom - top) - 2)) - top
-    if photos and rng.random() < 0.15:
+    """Words or numbers on a sheet, one below the other, with their char boxes."""
+    (width, height) = (rng.randint(*side) for side in SHEET)
+    font = fit_font(rng.choice(fonts), rng.randint(16, 20), texts, width - 8)
+    if photos and rng.random() < 0.05:
         image, ink = fade(photo_crop(photos, width, height, rng), rng)
     else:
         ink, paper = colors(rng)
         image = Image.new("RGB", (width, height), paper)
-    boxes = draw_text(image, text, x, baseline, font, ink, bold=font.size >= 16 and rng.random() < 0.25)
+    bold = font.size >= 16 and rng.random() < 0.25
+    edges = [[round(edge) for edge in font.getbbox(text, anchor="ls")] for text in texts]
+    free = height - sum(bottom - top for _, top, _, bottom in edges) - 4
+    boxes: list[CharBox] = []
+    y = 2
+    for index, (text, (left, top, _, bottom)) in enumerate(zip(texts, edges, strict=True)):
+        gap = rng.randint(0, max(0, free // (len(texts) - index)))
+        free, y = free - gap, y + gap
+        boxes += draw_text(image, text, rng.randint(2, 5) - left, y - top, font, ink, bold=bold)
+        y += bottom - top
     return wear(image, rng), boxes
 
 
@@ -111,15 +143,25 @@ def page_word(page: PageText, held: frozenset[str], rng: random.Random) -> Item 
         if len(text) == 3 and rng.random() < 0.7:
             continue  # "the", "and", "for" would be a quarter of all rows
         if 3 <= len(text) <= 8 and text.isascii() and text.isalpha() and text.lower() not in held:
-            image, boxes = crop_words(page, line, at, at + 1, rng.uniform(12.0, 20.0), rng)
-            if image.width <= 112 and image.height <= 32:
+            image, boxes = crop_words(page, line, at, at + 1, rng.uniform(14.0, 18.0), rng)
+            if image.width <= SHEET[0][0] and image.height <= 27:
+                image, boxes = on_sheet(image, boxes, rng)
                 return Item("page_word", TASKS["page_word"], text, repaint(image, rng), boxes)
     return None
 
 
+def on_sheet(image: Image.Image, boxes: Sequence[list], rng: random.Random) -> tuple[Image.Image, list[list]]:
+    """The picture with more of its paper around it."""
+    width, height = (rng.randint(*side) for side in SHEET)
+    left, top = rng.randint(0, min(4, width - image.width)), rng.randint(0, height - image.height)
+    sheet = Image.new("RGB", (width, height), image.getpixel((0, 0)))
+    sheet.paste(image, (left, top))
+    return sheet, [[char, x1 + left, y1 + top, x2 + left, y2 + top] for char, x1, y1, x2, y2 in boxes]
+
+
 def repaint(image: Image.Image, rng: random.Random) -> Image.Image:
     """Now and then the same page on other paper, in another ink; then wear."""
-    if rng.random() < 0.35:
+    if rng.random() < 0.15:
         ink, paper = colors(rng)
         image = ImageOps.colorize(image.convert("L"), ink, paper)
     return wear(image, rng)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.varlen import varlen_attn
 
-WRITTEN_OUT_UP_TO = 256
+WRITTEN_OUT_UP_TO = 512
 """On CPUs, written-out products beat the fused kernel up to about this length (and need L² memory)."""
 
 BUCKET_FILL = 0.75

@@ -15,13 +15,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import tokenizers
-from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
 
 from mm15.base.catalogue import did_you_mean
 from mm15.base.errors import BundleError, ConfigError, SkipSample
 
-WORDS = r"\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+"
-"""Where merges may happen in a trained tokenizer: inside words, never across digits (coordinates stay readable)."""
+WORDS = r"\(\p{N},\p{N},\p{N}\)|, |\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+"
+"""Where merges may happen in a trained tokenizer: inside words, never across the digits of a number (coordinates stay
+readable). A sub-image's index, ``(0,2,1)``, and the comma between coordinates may each become one token: they are most
+of the text around a picture."""
 
 
 class Tokenizer:
@@ -133,34 +135,24 @@ def _parsed(source: str) -> dict:
     return content | {"model": model, "truncation": None, "padding": None, "post_processor": None}
 
 
-def train_tokenizer(texts: Iterable[str], specials: Sequence[str], vocab_size: int = 0) -> Tokenizer:
-    """A small tokenizer: the 256 bytes, every character of the texts, then merges, then the special tokens.
+def train_tokenizer(texts: Iterable[str], specials: Sequence[str], words: Sequence[str] = ()) -> Tokenizer:
+    """A small tokenizer: the 256 bytes, every character of the texts, the given words, then the special tokens.
 
-    Text it has not seen is written in UTF-8 bytes, so ``decode(encode(text)) == text`` for every text. Digits are
-    never merged. The same texts give the same file.
+    A word is built from its first character on, so its beginnings become tokens too, and no merge starts inside a word:
+    a word given with its leading space leaves the spelling of an answer that begins with it alone. Text with characters
+    it has not seen is written in UTF-8 bytes, so ``decode(encode(text)) == text`` for every text. The digits of a
+    number are never merged. The same arguments give the same file.
 
     Args:
-        texts: what to learn from.
+        texts: whose characters become tokens.
         specials: names of the special tokens; they take the last ids, in this order.
-        vocab_size: ids in all; merges fill what bytes, characters and specials leave (none where nothing is left).
+        words: strings that become one token each, such as " the" or "(0,2,1)".
     """
-    texts = list(texts)
-    letters = sorted(set().union(*texts))
-    tokens = [f"<0x{byte:02X}>" for byte in range(256)] + letters
-    split = pre_tokenizers.Split(Regex(WORDS), "isolated")
-    merges: list[tuple[str, str]] = []
-    room = vocab_size - len(tokens) - len(specials)
-    if room > 0:
-        learner = tokenizers.Tokenizer(models.BPE())
-        learner.pre_tokenizer = split
-        trainer = trainers.BpeTrainer(
-            vocab_size=len(letters) + room, initial_alphabet=letters, min_frequency=2, show_progress=False
-        )
-        learner.train_from_iterator(texts, trainer)
-        merges = [(left, right) for left, right in json.loads(learner.to_str())["model"]["merges"]]
-        tokens = list(dict.fromkeys(tokens + [left + right for left, right in merges]))
-    vocab = {token: index for index, token in enumerate(tokens)}
+    alphabet = sorted(set().union(*texts, *words))
+    merges = list(dict.fromkeys((word[:end], word[end]) for word in words for end in range(1, len(word))))
+    tokens = [f"<0x{byte:02X}>" for byte in range(256)] + alphabet + [left + right for left, right in merges]
+    vocab = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
     backend = tokenizers.Tokenizer(models.BPE(vocab=vocab, merges=merges, byte_fallback=True))
-    backend.pre_tokenizer = split
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(WORDS), "isolated")
     backend.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
     return Tokenizer(backend.to_str()).with_specials(specials)

@@ -32,6 +32,8 @@ from mm15.processor import Cost, ProcessorConfig
 QUESTIONS = ("class", "colour", "left", "top", "right", "bottom")
 EDGE_BINS = 12
 """A box edge is answered as one of this many equal parts of the tile."""
+LEGIBLE = 8
+"""Pixels of a tile that a character must be high to be labelled: nobody reads smaller ones."""
 
 
 @dataclass(frozen=True)
@@ -134,22 +136,33 @@ class DenseProcessor:
             scale = choose_grid(height, width, policy).scale
             dx, dy = (slot.col - 1) * tile, (slot.row - 1) * tile
         labels = np.full((side, side, len(QUESTIONS)), IGNORE, dtype=np.int64)
-        labels[..., 0] = 0
-        labels[..., 1] = 0
-        entries = [(self._class_of.get(e["name"], 0), e.get("color"), e["box"]) for e in meta.get("objects", ())]
-        entries += [(self._class_of.get(e[0], 0), None, e[1:5]) for e in meta.get("chars", ())]
-        for label, colour, (x1, y1, x2, y2) in entries:
-            box = np.clip([x1 * scale - dx, y1 * scale - dy, x2 * scale - dx, y2 * scale - dy], 0, tile)
-            # Patches whose centre lies inside the box (at least one where the box is thinner than a patch).
-            c1, r1, c2, r2 = np.round(box / self.patch).astype(int)
-            if box[2] - box[0] < 1 or box[3] - box[1] < 1:
-                continue
-            c1, r1 = min(c1, side - 1), min(r1, side - 1)
-            place = labels[r1 : max(r2, r1 + 1), c1 : max(c2, c1 + 1)]
-            place[..., 0] = label
-            place[..., 1] = self._colour_of.get(colour, 0) if colour else 0
-            place[..., 2:] = self.labels.first_bin + np.minimum(box * EDGE_BINS / tile, EDGE_BINS - 1).astype(int)
+        # Characters are few and hard. One background patch in eight says so, and every other patch of a box tells its
+        # edges, or they would drown the characters.
+        row, col = np.indices((side, side))
+        labels[..., 0] = np.where((row + 3 * col) % 8 == 0, 0, IGNORE)
+        for entry in meta.get("objects", ()):
+            place, box = self._place(labels, entry["box"], scale, dx, dy, tile)
+            place[..., 0] = self._class_of.get(entry["name"], 0)
+            place[..., 1] = self._colour_of.get(entry.get("color"), 0)
+            place[::2, :, 2:] = self.labels.first_bin + np.minimum(box * EDGE_BINS / tile, EDGE_BINS - 1).astype(int)
+        for char, *corners in meta.get("chars", ()):
+            place, _ = self._place(labels, corners, scale, dx, dy, tile)
+            legible = (corners[3] - corners[1]) * scale >= LEGIBLE
+            place[..., 0] = self._class_of.get(char, 0) if legible else IGNORE
         return labels.reshape(-1, len(QUESTIONS))
+
+    def _place(
+        self, labels: np.ndarray, corners: Sequence[float], scale: float, dx: float, dy: float, tile: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The patches whose centre lies in a box, at least one where the box is thinner; and the box in the tile."""
+        side = len(labels)
+        x1, y1, x2, y2 = corners
+        box = np.clip([x1 * scale - dx, y1 * scale - dy, x2 * scale - dx, y2 * scale - dy], 0, tile)
+        if box[2] - box[0] < 1 or box[3] - box[1] < 1:
+            return labels[:0], box
+        c1, r1, c2, r2 = np.round(box / self.patch).astype(int)
+        c1, r1 = min(c1, side - 1), min(r1, side - 1)
+        return labels[r1 : max(r2, r1 + 1), c1 : max(c2, c1 + 1)], box
 
 
 class EncoderModel(nn.Module):
@@ -175,4 +188,3 @@ class EncoderModel(nn.Module):
         return ModelOutput(
             logits_LV=logits_TV[positions_L], targets_L=batch.labels_T[positions_L], positions_L=positions_L
         )
-

@@ -1,4 +1,4 @@
-"""Everything that defines a run, as one frozen value: what is trained, on what mixture, how pictures are cut, for how long."""
+"""Everything that defines a run, as one frozen value: what is trained, on what, how pictures are cut, for how long."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Recipe(Strict):
     split: SplitPolicy
     answer_split: SplitPolicy | None = None
     """How pictures are cut when answering, where that differs from training."""
-    other_splits: list[SplitPolicy] = []
+    other_splits: list[SplitPolicy] = Field(default_factory=list)
     """Encoder stage only: further ways in which pictures are cut, so that later stages meet known tiles."""
     max_tokens: PositiveInt = 4096
     """Longest sample; longer ones are skipped by name, never cut."""
@@ -80,7 +80,9 @@ def load_recipe(name: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
         shipped = shipped_recipes()
         if str(name) not in shipped:
             known = ", ".join(sorted(shipped))
-            raise ConfigError([f"unknown recipe '{name}'{did_you_mean(str(name), shipped)}; shipped: {known}"], "recipe")
+            raise ConfigError(
+                [f"unknown recipe '{name}'{did_you_mean(str(name), shipped)}; shipped: {known}"], "recipe"
+            )
         path = shipped[str(name)]
     return load(Recipe, path, changes)
 

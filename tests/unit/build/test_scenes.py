@@ -74,7 +74,7 @@ def test_splits_differ_in_rows_and_only_heldout_shows_unseen_names(built):
 def test_pictures_have_the_size_of_their_row_and_prompts_are_short(built, kind, split):
     for row in rows(built, f"scenes_{kind}", split):
         assert Image.open(built / split / row["image"]).size == (row["width"], row["height"])
-        assert row["width"] != row["height"] and 80 <= max(row["width"], row["height"]) <= 128
+        assert row["width"] != row["height"] and 64 <= max(row["width"], row["height"]) <= 96
         assert 1 <= len(row["objects"]) <= 4
         for entry in row["objects"]:
             x1, y1, x2, y2 = entry["box"]

@@ -1,8 +1,7 @@
-"""Every format: its own examples become samples, and what is broken is refused with a reason."""
+"""Every format: rows become the right samples, and what is broken is refused with a reason."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from typing import Any
@@ -22,15 +21,6 @@ def context(category: Category = Category.GENERAL, key: str = "set/0") -> RowCon
     return RowContext("set", category, key, "/data")
 
 
-def examples(docstring: str) -> list[dict[str, Any]]:
-    found, decoder = [], json.JSONDecoder()
-    position = docstring.index("Example rows:")
-    while (start := docstring.find("{", position)) >= 0:
-        row, position = decoder.raw_decode(docstring, start)
-        found.append(row)
-    return found
-
-
 def one(samples: list[Sample]) -> Sample:
     assert len(samples) == 1
     return samples[0]
@@ -39,19 +29,6 @@ def one(samples: list[Sample]) -> Sample:
 def talk(*values: str, first: str = "human") -> list[dict[str, str]]:
     order = ["human", "gpt"] if first == "human" else ["gpt", "human"]
     return [{"from": order[i % 2], "value": value} for i, value in enumerate(values)]
-
-
-@pytest.mark.parametrize("name", SAMPLE_FORMATS)
-def test_the_two_examples_of_a_format_become_samples(name: str):
-    module = lookup("mm15.datasets", name, "format")
-    rows = examples(module.__doc__ or "")
-    assert len(rows) == 2
-    for row in rows:
-        sample = one(module.to_samples(row, context()))
-        assert sample.key == "set/0" and sample.source == "set" and sample.category is Category.GENERAL
-        assert any(message.trained for message in sample.messages)
-        assert all(image.media.path.startswith("/data/") for image in sample.images)
-        assert not re.search(r"<image>|<\|image\|>|<bbox", "".join(message.text for message in sample.messages))
 
 
 def test_formats_are_in_the_catalogue_and_helpers_are_not():

@@ -1,4 +1,4 @@
-"""Every benchmark keeps its promises: it declares itself in full, and its table of checks holds."""
+"""What benchmarks share: items from rows, boxes in answers, constants, summaries."""
 
 from __future__ import annotations
 
@@ -6,51 +6,18 @@ import json
 
 import pytest
 
-from mm15.base import catalogue
 from mm15.base.errors import DataError
 from mm15.base.types import Box, ImagePart, RegionPart
 from mm15.evals.benchmark import (
-    CATEGORIES,
     check_item,
     common_answers,
     common_boxes,
     find,
-    known,
     prompt_text,
     read_items,
     summarise,
     written,
 )
-
-
-@pytest.mark.parametrize("name", known())
-def test_benchmark_declares_itself(name):
-    benchmark = find(name)
-    assert name == benchmark.NAME
-    assert benchmark.CATEGORY in CATEGORIES
-    assert benchmark.FORMAT in catalogue.names("mm15.datasets")
-    assert benchmark.MAX_NEW_TOKENS > 0
-    assert isinstance(benchmark.COUNTS_IN_AVERAGE, bool)
-    for text, reference, wanted in benchmark.CHECKS:
-        scores = benchmark.score(text, check_item(reference))
-        assert scores[benchmark.METRIC] == wanted, (text, reference)
-        assert all(0 <= value <= 1 for value in scores.values())
-    assert {wanted for _, _, wanted in benchmark.CHECKS} >= {0.0, 1.0}
-
-
-@pytest.mark.parametrize("name", known())
-def test_a_right_answer_is_right_and_silence_is_wrong(name):
-    benchmark = find(name)
-    for _, reference, _ in benchmark.CHECKS:
-        item = check_item(reference)
-        assert benchmark.score(written(reference, item), item)[benchmark.METRIC] == 1.0
-        assert benchmark.score("", item)[benchmark.METRIC] == 0.0
-
-
-def test_every_category_has_a_benchmark_that_counts():
-    counting = {find(name).CATEGORY for name in known() if find(name).COUNTS_IN_AVERAGE}
-    assert counting == set(CATEGORIES)
-    assert {name for name in known() if not find(name).COUNTS_IN_AVERAGE} == {"mini-refer-unseen", "mini-ground-unseen"}
 
 
 def test_unreadable_boxes_are_misses_and_counted():

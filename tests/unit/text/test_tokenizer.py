@@ -18,8 +18,8 @@ from mm15.text.tokenizer import Tokenizer, train_tokenizer
 TEXTS = ["What is left of the red square? The dog [12, 345, 67, 890].", "Zwölf Boxkämpfer — 3 € & more\nline two"]
 
 
-def ours(vocab_size: int = 0) -> Tokenizer:
-    return train_tokenizer(TEXTS, SPECIALS, vocab_size)
+def ours(words: tuple[str, ...] = ()) -> Tokenizer:
+    return train_tokenizer(TEXTS, SPECIALS, words)
 
 
 def byte_level() -> Tokenizer:
@@ -66,7 +66,7 @@ def attacks(name: str) -> list[str]:
     return [*framed, *joined, *casings, *nested]
 
 
-@pytest.mark.parametrize("make", [byte_level, unigram, word_level, ours, lambda: ours(420)])
+@pytest.mark.parametrize("make", [byte_level, unigram, word_level, ours, lambda: ours((" the",))])
 def test_no_text_yields_an_added_token(make: Callable[[], Tokenizer]) -> None:
     tokenizer = make()
     forbidden = set(tokenizer.specials.values())
@@ -80,7 +80,7 @@ def test_no_text_yields_an_added_token(make: Callable[[], Tokenizer]) -> None:
 
 
 def test_random_mixtures_of_special_names_stay_text() -> None:
-    for tokenizer in (byte_level(), ours(400)):
+    for tokenizer in (byte_level(), ours((" the", ", "))):
         dice = random.Random(7)
         forbidden = set(tokenizer.specials.values())
         fragments = [*tokenizer.specials, "<", "|", ">", "im_", " ", "x", "é", "\n"]
@@ -120,9 +120,9 @@ def test_decode_hides_special_tokens_only() -> None:
     assert byte_level().decode(byte_level().encode_trusted("<|im_start|><tool_call>ä")) == "<tool_call>ä"
 
 
-@pytest.mark.parametrize("vocab_size", [0, 450])
-def test_ours_loses_nothing(vocab_size: int) -> None:
-    tokenizer = ours(vocab_size)
+@pytest.mark.parametrize("words", [(), (" the", " dog", "(0,2,1)", ", ")])
+def test_ours_loses_nothing(words: tuple[str, ...]) -> None:
+    tokenizer = ours(words)
     dice = random.Random(3)
     texts = [*TEXTS, ""]
     texts += [" ", "\n\n  \t\r\n", "<0x41><0x0A>", "日本語 🦊👩\u200d👧 \x00\x7f", "e\u0301 ﬁ ① Ⅳ ٣", "\u200d\ufeff"]
@@ -140,17 +140,21 @@ def test_pure_characters() -> None:
     assert [tokenizer.special(name) for name in SPECIALS] == list(last)
 
 
-def test_merges_fill_the_vocabulary_and_leave_digits_single() -> None:
-    texts = ["the dog and the cat at 123, the dog 123"] * 20
-    small, large = train_tokenizer(texts, SPECIALS), train_tokenizer(texts, SPECIALS, 300)
-    assert small.vocab_size < large.vocab_size <= 300
-    assert len(large.encode(" the dog")) < len(small.encode(" the dog")) == 8
-    assert len(large.encode("123")) == 3
-    assert large.fingerprint == train_tokenizer(texts, SPECIALS, 300).fingerprint != small.fingerprint
+def test_given_words_become_one_token_and_spellings_stay_single() -> None:
+    words = (" dog", " the", "(0,2,1)", ", ")
+    tokenizer = train_tokenizer(["the dog and the cat at (123)"], SPECIALS, words)
+    for word in words:
+        assert len(tokenizer.encode(word)) == 1
+    # No merge starts inside a word: an answer that begins with one is spelt.
+    assert len(tokenizer.encode("the")) == len("the")
+    assert len(tokenizer.encode("[123, 45]")) == len("[123") + 1 + len("45]")
+    again = train_tokenizer(["the dog and the cat at (123)"], SPECIALS, words)
+    assert tokenizer.fingerprint == again.fingerprint
+    assert tokenizer.fingerprint != train_tokenizer(["the dog and the cat at (123)"], SPECIALS).fingerprint
 
 
 def test_files_and_copies_are_equal(tmp_path) -> None:
-    tokenizer = ours(400)
+    tokenizer = ours((" the",))
     path = tmp_path / "tokenizer.json"
     tokenizer.save(path)
     copies = [Tokenizer.from_file(path), pickle.loads(pickle.dumps(tokenizer)), Tokenizer.from_bytes(path.read_bytes())]

@@ -1,4 +1,4 @@
-"""Find what a phrase names: combinations that training never showed. Reported apart."""
+"""Find what a phrase names: objects whose names and drawings no training picture shows. Reported apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Name what lies in a box or at a point: combinations that training never showed. Reported apart."""
+"""Name what lies in a box or at a point: objects whose names and drawings no training picture shows. Reported apart."""
 
 from __future__ import annotations
 

@@ -1,0 +1,143 @@
+"""The verbs: what they print for people and for programs, and how they refuse."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+from typer.testing import CliRunner
+
+import mm15
+from mm15 import stage
+from mm15.build import words
+from mm15.build.materials import Materials
+from mm15.cli import app, main
+from mm15.doctor import examine
+from mm15.stage import StageResult
+from stage_fixture import ROWS, small_values
+
+
+def run(*arguments: str | Path, code: int = 0) -> str:
+    """What a verb prints; its exit code is checked."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cli") / "small.yaml"
+    path.write_text(yaml.safe_dump(small_values("sft", train={"steps": 2})), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(recipe: Path, small_data: Path) -> tuple[Path, str]:
+    """A run folder, and what ``train --json`` printed."""
+    folder = recipe.parent / "run"
+    return folder, run("train", recipe, "--out", folder, "--data", small_data, "--set", "seed=5", "--json")
+
+
+def test_train_prints_one_json_object(trained: tuple[Path, str]):
+    folder, printed = trained
+    told = json.loads(printed)
+    assert (told["folder"], told["finished"], told["steps"]) == (str(folder), True, 2)
+    assert yaml.safe_load((folder / "recipe.yaml").read_text())["seed"] == 5
+    assert (folder / "bundle" / "bundle.json").is_file()
+
+
+def test_resume_of_a_finished_run(trained: tuple[Path, str]):
+    folder, _ = trained
+    assert json.loads(run("resume", folder, "--json"))["finished"] is True
+    assert f"Next: mm15 chat {folder}/bundle" in run("resume", folder)
+
+
+def test_an_interrupted_run_is_not_called_ready(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    stopped = StageResult(str(tmp_path), "small", False, 1, 5.0, 9, 1, 1, 0.1)
+    monkeypatch.setattr(stage, "start_stage", lambda *arguments, **options: stopped)
+    monkeypatch.setattr(stage, "resume_stage", lambda *arguments, **options: stopped)
+    assert "ready" not in run("train", recipe, "--out", tmp_path, code=130)
+    assert "ready" not in run("resume", tmp_path, code=130)
+    assert json.loads(run("resume", tmp_path, "--json", code=130))["finished"] is False
+
+
+def test_mix_show_says_what_would_be_drawn(recipe: Path, small_data: Path):
+    rows = json.loads(run("mix", "show", recipe, "--data", small_data, "--json"))
+    assert {row["source"]: row["size"] for row in rows}["pairs"] == ROWS
+    assert sum(row["share"] for row in rows) == pytest.approx(1)
+    lines = run("mix", "show", recipe, "--data", small_data, "--set", "mixture.groups.multi.weight=0.6").splitlines()
+    assert len(lines) == 1 + len(rows)
+    assert next(line for line in lines if "pairs" in line).split()[4] == "40.0%"
+
+
+def test_chat_answers_with_regions_in_pixels(trained: tuple[Path, str], tmp_path: Path):
+    folder, _ = trained
+    Image.new("RGB", (60, 44), (200, 30, 30)).save(tmp_path / "red.png")
+    asked = ("chat", folder, "What is at []?", "--image", tmp_path / "red.png", "--box", "4,6,30,40")
+    told = json.loads(run(*asked, "--max-new-tokens", "5", "--json"))
+    assert told.keys() == {"text", "regions", "stop_reason", "tokens", "tiles", "annotated"}
+    assert told["tiles"] >= 5 and told["tokens"] > told["tiles"] * 4
+    reply = mm15.load(folder).ask(
+        "What is at []?", images=[tmp_path / "red.png"], regions=[[4, 6, 30, 40]], max_new_tokens=5
+    )
+    assert reply.to_json() == told
+    assert run(*asked, "--max-new-tokens", "5").splitlines()[: len(reply.text.splitlines())] == reply.text.splitlines()
+
+
+def test_chat_without_a_question_talks_until_the_end_of_the_input(trained: tuple[Path, str]):
+    folder, _ = trained
+    result = CliRunner().invoke(app, ["chat", str(folder), "--max-new-tokens", "3"], input="/help\nHello\n/quit\n")
+    assert result.exit_code == 0
+    assert "/image FILE" in result.stdout
+
+
+def test_eval_measures_the_files_that_are_there(trained: tuple[Path, str], tmp_path: Path):
+    folder, _ = trained
+    words.build(tmp_path, "heldout", 6, 0, Materials(), workers=1)
+    told = json.loads(run("eval", folder, "--data", tmp_path, "--out", tmp_path / "scores", "--json"))
+    assert [(score["benchmark"], score["n"]) for score in told["scores"]] == [("mini-words", 6)]
+    assert told["mmbase"] is None and "mini-kv" in told["missing"]
+    assert json.loads((tmp_path / "scores" / "results.json").read_text()) == told
+    assert len((tmp_path / "scores" / "predictions.jsonl").read_text().splitlines()) == 6
+    (line,) = run("eval", folder, "--data", tmp_path, "--benchmark", "mini-words").splitlines()
+    assert line.split()[:3] == ["mini-words", "text_rich", "exact_match"] and line.endswith("n=6")
+
+
+def test_doctor_says_what_it_found():
+    found = examine()
+    told = json.loads(run("doctor", "--json", code=0 if all(finding.ok for finding in found) else 1))
+    assert [entry["name"] for entry in told] == [finding.name for finding in found]
+    assert {"python", "torch", "memory", "disk"} <= {entry["name"] for entry in told}
+    assert all(entry["fix"] for entry in told if not entry["ok"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["train", "sft-mni", "--out", "{tmp}/run"], "did you mean 'sft-mini'"),
+        (["train", "sft-mini", "--out", "{tmp}/run", "--set", "train.stpes=3"], "did you mean 'steps'"),
+        (["resume", "{tmp}"], "is no run folder"),
+        (["chat", "{tmp}", "Hello"], "bundle.json"),
+        (["eval", "{tmp}", "--data", "{tmp}"], "bundle.json"),
+        (["mix", "show", "sft-mini", "--data", "{tmp}"], "tokenizer.json"),
+        (["data", "build", "--out", "{tmp}/data", "--pdf", "{tmp}/none"], "no such folder"),
+    ],
+)
+def test_errors_are_a_sentence_without_a_traceback(
+    arguments: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.setattr(sys, "argv", ["mm15", *(argument.format(tmp=tmp_path) for argument in arguments)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    printed = capsys.readouterr()
+    assert caught.value.code == 2
+    assert printed.err.startswith("mm15: ") and told in printed.err
+    assert "Traceback" not in printed.err and printed.out == ""
