@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mm15.base.errors import MM15Error
+from mm15.base.errors import Interrupted, MM15Error
 
 app = typer.Typer(
     name="mm15",
@@ -36,7 +36,7 @@ def main() -> None:
         app()
     except MM15Error as error:
         print(f"mm15: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(130 if isinstance(error, Interrupted) else 2)
 
 
 def show(value: Any, as_json: bool, text: str) -> None:

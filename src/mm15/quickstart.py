@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from mm15.base.config import fingerprint, load
-from mm15.base.errors import ConfigError
+from mm15.base.errors import ConfigError, Interrupted
 from mm15.build import charts, code, interleaved, math_items, pages, pairs, scenes, science, text_only, words
 from mm15.build._items import Form
 from mm15.build.canvas import BuildReport
@@ -136,7 +136,7 @@ def run_quickstart(out: Path, seed: int = 0, pdfs: Path | None = None, tiny: boo
     Returns:
         The content of ``results.json``.
     """
-    began, clock = time.perf_counter(), Clock()
+    clock = Clock(out / "clock.json")
     say(f"building data from real documents and pictures in {out}/data")
     build_data(out / "data", seed, pdfs, tiny)
     clock.lap("data")
@@ -148,7 +148,7 @@ def run_quickstart(out: Path, seed: int = 0, pdfs: Path | None = None, tiny: boo
         folder = out / name
         result = _stage(folder, f"{name}-mini", out / "data" / "train", init, changes)
         if not result.finished:
-            raise KeyboardInterrupt(f"stopped in stage {name}; go on with the same command")
+            raise Interrupted(f"stopped in stage {name}; everything is saved. Go on with the same command")
         clock.lap(name)
         summaries.append(_summary(folder, name))
         init = folder / "bundle"
@@ -158,7 +158,7 @@ def run_quickstart(out: Path, seed: int = 0, pdfs: Path | None = None, tiny: boo
     report = evaluate(bundle.model, bundle.processor, out / "data" / "heldout", out=out, progress=None)
     control = evaluate(_untrained(bundle, seed), bundle.processor, out / "data" / "heldout")
     clock.lap("evaluation")
-    results = _results(out, report, control, seed, tiny, began, clock)
+    results = _results(out, report, control, seed, tiny, clock)
     notes = _notes(results)
     write_report(
         out / "report.html", "mm15 quickstart", summaries, results, pick_examples(report), notes, bundle.processor
@@ -166,23 +166,25 @@ def run_quickstart(out: Path, seed: int = 0, pdfs: Path | None = None, tiny: boo
     if (out / "bundle").exists():
         shutil.rmtree(out / "bundle")
     shutil.copytree(out / STAGES[-1] / "bundle", out / "bundle")
-    results["wall_seconds"] = round(time.perf_counter() - began, 1)
     write_atomic(out / "results.json", json.dumps(results, indent=1))
     say(_closing(out, results))
     return results
 
 
 class Clock:
-    """Seconds of each part of the journey."""
+    """Seconds of each part of the journey, kept in a file: an interrupted journey adds to what it took before."""
 
-    def __init__(self) -> None:
-        self.parts: dict[str, float] = {}
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.parts: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         self._last = time.perf_counter()
 
     def lap(self, name: str) -> None:
         """The part that just ended."""
         now = time.perf_counter()
-        self.parts[name], self._last = round(now - self._last, 1), now
+        self.parts[name] = round(self.parts.get(name, 0.0) + now - self._last, 1)
+        self._last = now
+        write_atomic(self.path, json.dumps(self.parts))
 
 
 def say(sentence: str) -> None:
@@ -217,13 +219,11 @@ def _untrained(bundle: Bundle, seed: int) -> MultimodalModel:
     return model
 
 
-def _results(
-    out: Path, report: EvalReport, control: EvalReport, seed: int, tiny: bool, began: float, clock: Clock
-) -> dict[str, Any]:
+def _results(out: Path, report: EvalReport, control: EvalReport, seed: int, tiny: bool, clock: Clock) -> dict[str, Any]:
     recipes = {name: fingerprint(load(Recipe, out / name / "recipe.yaml")) for name in STAGES}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
-        "wall_seconds": round(time.perf_counter() - began, 1),
+        "wall_seconds": round(sum(clock.parts.values()), 1),
         "parts_seconds": clock.parts,
         # Linux counts kilobytes, macOS bytes; the largest worker process is added.
         "peak_rss_bytes": (peak + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)

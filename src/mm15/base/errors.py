@@ -8,6 +8,7 @@
     │   └── SkipBudgetExceeded   too many skipped rows: training stops and names them
     ├── BundleError              a bundle or checkpoint is not what it claims
     ├── PlanMismatch             a resumed run's data plan differs from the saved one
+    ├── Interrupted              a signal stopped the run; everything is saved
     ├── NonFiniteError           loss or gradient stayed NaN/Inf for too many steps
     └── MissingExtra             an optional dependency is not installed
 
@@ -61,6 +62,10 @@ class BundleError(MM15Error):
 
 class PlanMismatch(MM15Error):
     """The data plan of a resumed run differs from the one the checkpoint was made with."""
+
+
+class Interrupted(MM15Error):
+    """A signal stopped the run. Everything is saved; the message says how to go on."""
 
 
 class NonFiniteError(MM15Error):

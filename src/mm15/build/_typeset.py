@@ -78,7 +78,8 @@ def colors(rng: random.Random, inverted: float = 0.08, tinted: float = 0.3) -> t
     if rng.random() < tinted:
         dark, light = _color(rng, 0, 95), _color(rng, 200, 255)
     else:
-        dark, light = (rng.randint(0, 50),) * 3, (rng.randint(235, 255),) * 3
+        black, white = rng.randint(0, 50), rng.randint(235, 255)
+        dark, light = (black, black, black), (white, white, white)
     return (light, dark) if rng.random() < inverted else (dark, light)
 
 

@@ -31,12 +31,12 @@ TASKS = {
     "page_word": "Read the word.",
     "number": "Read the number.",
 }
-"""Task → question. A ``page_word`` is a word cut out of a real page; ``words`` are two or three, one below the other."""
+"""Task → question. A ``page_word`` is cut out of a real page; ``words`` are two or three, one below the other."""
 ROWS_PER_PAGE = 16
 """Neighbouring rows come from one page, so that a worker opens it once."""
 
 SHEET = ((84, 96), (58, 66))
-"""Width and height of a word's picture: cut 2 × 2 with hardly a scale, so that a letter is about as large as a patch."""
+"""Width and height of a word's picture: cut 2 × 2 with hardly a scale, a letter is about as large as a patch."""
 
 
 def build(

@@ -6,7 +6,7 @@ from enum import StrEnum
 from importlib import resources
 from pathlib import Path
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from mm15.base.catalogue import did_you_mean
 from mm15.base.config import Strict, load
@@ -56,6 +56,22 @@ class Recipe(Strict):
     def _known_size(cls, value: str) -> str:
         if value not in SIZES:
             raise ValueError(f"unknown size{did_you_mean(value, SIZES)}; known: {', '.join(SIZES)}")
+        return value
+
+    @field_validator("mixture")
+    @classmethod
+    def _something_to_draw(cls, value: MixtureConfig, info: ValidationInfo) -> MixtureConfig:
+        if value.empty == "renormalise" or "sources" not in info.data:
+            return value
+        sources: list[SourceConfig] = info.data["sources"]
+        known = {source.name for source in sources} | {source.category.value for source in sources}
+        absent = [
+            f"{path}: no source has this name or category{did_you_mean(name, known)}"
+            for name, path in value.drawn().items()
+            if name not in known
+        ]
+        if absent:
+            raise ValueError("; ".join(absent))
         return value
 
     @model_validator(mode="after")
