@@ -11,7 +11,7 @@ quickstart: .venv/core
 	$(BIN)/mm15 quickstart --out runs/quickstart
 
 test: .venv/dev
-	$(BIN)/python -m pytest -m "not slow and not gpu and not browser"
+	$(BIN)/python -m pytest -m "not gpu"
 
 check: .venv/dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright

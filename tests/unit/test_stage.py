@@ -242,11 +242,22 @@ def test_empty_categories_zero_ratios_and_strangers_are_named_together(small_dat
     with pytest.raises(ConfigError) as caught:
         start_stage(write_recipe(tmp_path, values), tmp_path / "run", small_data)
     told = "\n".join(caught.value.problems)
-    assert "single: the ratios of its members sum to 0, but its weight is 0.8" in told
-    assert "multi.science: a share above 0, but no usable rows" in told
-    assert "text.text_onli: neither a category nor a source (did you mean 'text_only'?)" in told
-    assert "source 'text-only' is drawn by nothing" in told
-    assert len(caught.value.problems) == 4
+    assert "groups.single: the ratios of its members sum to 0, but its weight is 0.8" in told
+    assert "groups.multi.members.science: no source has this name or category" in told
+    assert "groups.text.members.text_onli: no source has this name or category (did you mean 'text_only'?)" in told
+
+
+def test_mixture_and_keys_are_told_together(small_data: Path, tmp_path: Path):
+    values = small_values("pretrain")
+    values["mixture"] = {"shares": {"caption": 1, "science": 1, "interleaved": 1, "text": 1}}
+    values["widnow"] = 7
+    values["train"] = {**values["train"], "steps": "many"}
+    with pytest.raises(ConfigError) as caught:
+        start_stage(write_recipe(tmp_path, values), tmp_path / "run", small_data)
+    told = "\n".join(caught.value.problems)
+    assert "shares.science: no source has this name or category" in told
+    assert "widnow: unknown key (did you mean 'window'?)" in told
+    assert "train.steps" in told and "'many'" in told
 
 
 def test_missing_files_are_named_together(small_data: Path, tmp_path: Path):

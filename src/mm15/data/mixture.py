@@ -51,8 +51,6 @@ class Group(Strict):
     @model_validator(mode="after")
     def _not_negative(self) -> Group:
         check_shares({"weight": self.weight} | {name: r for name, r in self.members.items() if r != "natural"})
-        if self.weight > 0 and not any(self.members.values()):
-            raise ValueError(f"the ratios of its members sum to 0, but its weight is {self.weight:g}")
         return self
 
 
@@ -70,10 +68,15 @@ class MixtureConfig(Strict):
             raise ValueError("give either 'groups' or 'shares'")
         if self.shares != "equal":
             check_shares(self.shares)
-        weights = [group.weight for group in self.groups.values()] if self.groups else self.shares
-        if weights != "equal" and not any(weights.values() if isinstance(weights, dict) else weights):
-            raise ValueError("nothing is drawn: the weights sum to 0")
         return self
+
+    def empty_groups(self) -> list[str]:
+        """A sentence for every group that has a weight, but only ratios of 0."""
+        return [
+            f"groups.{name}: the ratios of its members sum to 0, but its weight is {group.weight:g}"
+            for name, group in self.groups.items()
+            if group.weight > 0 and not any(group.members.values())
+        ]
 
     def drawn(self) -> dict[str, str]:
         """Where in the config every category or source stands that is drawn: name → dotted path."""
@@ -270,6 +273,8 @@ def _ratios(group_name: str, group: Group, sizes: dict[str, int], problems: list
     else:
         per_row = 0.0
     ratios |= {name: per_row * sizes[name] for name in natural}
+    if group.weight > 0 and ratios and not natural and sum(ratios.values()) == 0:
+        problems.append(f"{group_name}: the ratios of its members sum to 0, but its weight is {group.weight:g}")
     return ratios
 
 

@@ -61,17 +61,18 @@ class Recipe(Strict):
     @field_validator("mixture")
     @classmethod
     def _something_to_draw(cls, value: MixtureConfig, info: ValidationInfo) -> MixtureConfig:
-        if value.empty == "renormalise" or "sources" not in info.data:
-            return value
-        sources: list[SourceConfig] = info.data["sources"]
-        known = {source.name for source in sources} | {source.category.value for source in sources}
-        absent = [
-            f"{path}: no source has this name or category{did_you_mean(name, known)}"
-            for name, path in value.drawn().items()
-            if name not in known
-        ]
-        if absent:
-            raise ValueError("; ".join(absent))
+        # Here and not with the data, so that they are told together with what else is wrong in the file.
+        problems = value.empty_groups()
+        if value.empty == "error" and "sources" in info.data:
+            sources: list[SourceConfig] = info.data["sources"]
+            known = {source.name for source in sources} | {source.category.value for source in sources}
+            problems += [
+                f"{path}: no source has this name or category{did_you_mean(name, known)}"
+                for name, path in value.drawn().items()
+                if name not in known
+            ]
+        if problems:
+            raise ValueError("; ".join(problems))
         return value
 
     @model_validator(mode="after")
