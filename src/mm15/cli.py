@@ -143,6 +143,7 @@ def evaluate(
         f"{score.benchmark:<22} {score.category:<14} {score.metric:<14} {score.value:6.1f}  n={score.n}"
         for score in report.scores
     ]
+    lines.append(f"Next: mm15 chat {bundle} --image PICTURE 'question'")
     show(results_json(report), as_json, "\n".join(lines))
 
 
@@ -189,7 +190,7 @@ def mix_show(
     from mm15.stage import mixture_of
 
     rows, text = mixture_of(recipe, data, changes or ())
-    show(rows, as_json, text)
+    show(rows, as_json, f"{text}\nNext: mm15 train {recipe} --data {data} --out RUN")
 
 
 @data_app.command("build")
@@ -204,4 +205,6 @@ def data_build(
     from mm15.quickstart import build_data
 
     reports = build_data(out, seed=seed, pdfs=pdf, tiny=tiny)
-    show(reports, as_json, "\n".join(f"{report['name']:<28} {report['rows']:>7} rows" for report in reports))
+    lines = [f"{report['split']:<8} {report['name']:<28} {report['rows']:>7} rows" for report in reports]
+    lines.append(f"Next: mm15 train encoder-mini --data {out}/train --out RUN")
+    show(reports, as_json, "\n".join(lines))

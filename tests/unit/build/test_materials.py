@@ -16,7 +16,6 @@ def test_missing_folders_are_all_named(tmp_path):
 
 
 def test_user_pdfs_are_split_by_their_bytes_and_broken_ones_are_named(tmp_path):
-    pytest.importorskip("pypdfium2")
     shipped = sorted((Materials().root / "pdf").glob("*.pdf"))
     for file in shipped:
         shutil.copy(file, tmp_path / f"copy of {file.name}")
