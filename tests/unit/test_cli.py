@@ -69,8 +69,10 @@ def test_mix_show_says_what_would_be_drawn(recipe: Path, small_data: Path):
     rows = json.loads(run("mix", "show", recipe, "--data", small_data, "--json"))
     assert {row["source"]: row["size"] for row in rows}["pairs"] == ROWS
     assert sum(row["share"] for row in rows) == pytest.approx(1)
-    lines = run("mix", "show", recipe, "--data", small_data, "--set", "mixture.groups.multi.weight=0.6").splitlines()
+    told = run("mix", "show", recipe, "--data", small_data, "--set", "mixture.groups.multi.weight=0.6")
+    *lines, following = told.splitlines()
     assert len(lines) == 1 + len(rows)
+    assert following == f"Next: mm15 train {recipe} --data {small_data} --out RUN"
     assert next(line for line in lines if "pairs" in line).split()[4] == "40.0%"
 
 
@@ -103,7 +105,8 @@ def test_eval_measures_the_files_that_are_there(trained: tuple[Path, str], tmp_p
     assert told["mmbase"] is None and "mini-kv" in told["missing"]
     assert json.loads((tmp_path / "scores" / "results.json").read_text()) == told
     assert len((tmp_path / "scores" / "predictions.jsonl").read_text().splitlines()) == 6
-    (line,) = run("eval", folder, "--data", tmp_path, "--benchmark", "mini-words").splitlines()
+    line, following = run("eval", folder, "--data", tmp_path, "--benchmark", "mini-words").splitlines()
+    assert following.startswith(f"Next: mm15 chat {folder} ")
     assert line.split()[:3] == ["mini-words", "text_rich", "exact_match"] and line.endswith("n=6")
 
 
