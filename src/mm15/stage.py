@@ -126,7 +126,7 @@ def _run(
     print(share_text(rows), flush=True)
     write_atomic(out / SHARES, json.dumps([asdict(row) for row in rows], indent=1))
     stage_processor = trained.processor
-    with Loader(planner, sources, stage_processor, workers=recipe.workers) as loader:
+    with Loader(planner, sources, stage_processor, workers=recipe.workers, cache_mb=recipe.cache_mb) as loader:
         report = train(
             trained.module,
             loader,
@@ -207,10 +207,17 @@ def _stream(
     if recipe.stage is StageName.ENCODER:
         labels = LabelSet.of(source.row(index) for source in sources for index in range(len(source)))
         policies = [recipe.split, *recipe.other_splits]
-        vision = model.config.vision
+        config = model.config
         trained = Trained(
-            EncoderModel(model.vision, vision.width, labels.size, recipe.seed),
-            DenseProcessor(labels, policies, vision.patch_size),
+            EncoderModel(
+                model.vision,
+                model.connector,
+                config.connector.tokens,
+                config.decoder.width,
+                labels.size,
+                recipe.seed,
+            ),
+            DenseProcessor(labels, policies, config.vision.patch_size),
         )
     budget = PackBudget(max_tokens=recipe.train.pack_tokens, max_tiles=recipe.train.pack_tiles)
     planner = build_planner(sources, trained.processor, recipe.mixture, budget, recipe.seed, recipe.window)

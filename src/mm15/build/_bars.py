@@ -29,7 +29,7 @@ def bar_chart(
     *,
     numbers: bool = False,
     grid: bool = False,
-    max_width: int = 160,
+    max_width: int = 126,
 ) -> tuple[Image.Image, list[CharBox]]:
     """Draw one bar per value, heights in proportion to the values.
 
@@ -41,7 +41,7 @@ def bar_chart(
         max_width: widest picture in pixels.
 
     Returns:
-        The picture, at most ``max_width`` x 100 px, and the char boxes of all its text.
+        The picture, at most ``max_width`` px wide, and the char boxes of all its text.
 
     Raises:
         ValueError: the labels do not fit into ``max_width``.
@@ -57,8 +57,10 @@ def bar_chart(
     ascent, descent = font.getmetrics()
     above = ascent + 3 if numbers else 4
     below = ascent + descent + 1 if any(labels) else 4
-    tallest = rng.randint(36, 100 - above - below)
-    image = Image.new("RGB", (slot * len(values) + 8, above + tallest + below), paper)
+    width = slot * len(values) + 8
+    # Nearly as high as wide: such pictures are split 1 × 1 or 2 × 2, with little padding.
+    tallest = max(16, round(width * rng.uniform(0.7, 0.95)) - above - below)
+    image = Image.new("RGB", (width, above + tallest + below), paper)
     draw = ImageDraw.Draw(image)
     base = above + tallest
     if grid:

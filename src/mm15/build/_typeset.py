@@ -88,13 +88,17 @@ def _color(rng: random.Random, low: int, high: int) -> Color:
 
 
 def sheet(
-    lines: Sequence[tuple[str, ImageFont.FreeTypeFont]], rng: random.Random, gap: float = 1.0
+    lines: Sequence[tuple[str, ImageFont.FreeTypeFont]],
+    rng: random.Random,
+    gap: float = 1.0,
+    least: tuple[tuple[int, int], tuple[int, int]] = ((48, 48), (1, 1)),
 ) -> tuple[Image.Image, list[list[CharBox]]]:
     """Left-aligned lines on plain paper, cut to their size plus a random margin of 3-8 px.
 
     Args:
         lines: text and typeface of each line.
         gap: extra leading in pixels.
+        least: ranges of the smallest width and height in pixels; more paper is added to the right and below.
 
     Returns:
         The picture and the char boxes of each line.
@@ -107,7 +111,8 @@ def sheet(
         baselines.append(round(y + ascent * 0.9))
         y += (ascent + descent) * 0.95 + gap
     width = math.ceil(max(font.getlength(text) for text, font in lines)) + left + right
-    image = Image.new("RGB", (max(48, width), round(y) + bottom), paper)
+    size = max(width, rng.randint(*least[0])), max(round(y) + bottom, rng.randint(*least[1]))
+    image = Image.new("RGB", size, paper)
     boxes = [
         draw_text(image, text, left, baseline, font, ink)
         for (text, font), baseline in zip(lines, baselines, strict=True)

@@ -182,7 +182,7 @@ def with_article(label: str) -> str:
 
 
 def named_thing(
-    materials: Materials, name: str, split: Split, rng: random.Random, sides: tuple[int, int] = (24, 46)
+    materials: Materials, name: str, split: Split, rng: random.Random, sides: tuple[int, int] = (16, 30)
 ) -> Thing:
     """One drawing of a named object, longest side within ``sides`` px, sometimes mirrored."""
     drawing = rng.randrange(len(materials.pictures(name, split)))

@@ -35,7 +35,7 @@ def build(out: Path, split: Split, n: int, seed: int, materials: Materials, work
     """Write ``n`` rows to ``charts.jsonl`` and, for training, ``n`` more to ``charts-math.jsonl``.
 
     Raises:
-        DataError: the tables of this side offer no chart of 2 to 5 bars.
+        DataError: the tables of this side offer no chart of 2 to 4 bars.
     """
     files = {"charts": READ_TASKS, "charts-math": MATH_TASKS}
     if split == "heldout":
@@ -55,7 +55,7 @@ def make(index: int, tasks: Sequence[str], split: Split, seed: int, materials: M
         return table_item(tables, fonts, rng)
     # The few labels of the tables would be learned by heart: half of the training charts carry other words.
     words = materials.words(split) if split == "train" and rng.random() < 0.5 else []
-    return bar_item(task, 2 + turn % 4, tables, fonts, words, rng)
+    return bar_item(task, 2 + turn % 3, tables, fonts, words, rng)
 
 
 def pick_series(tables: Sequence[Table], count: int, rng: random.Random) -> tuple[list[str], list[int]] | None:
@@ -116,7 +116,7 @@ def bar_item(
         if words:
             short = (rng.choice(words) for _ in range(200))
             labels = list(dict.fromkeys(word for word in short if len(word) * count <= 20))[:count]
-        if len(labels) == count and max(map(font.getlength, labels)) * count <= 120:
+        if len(labels) == count and max(map(font.getlength, labels)) * count <= 88:
             break
     else:
         names = [table.name for table in tables]
@@ -156,7 +156,7 @@ def table_item(tables: Sequence[Table], fonts: Sequence[Path], rng: random.Rando
     cells = [(table.columns[0], table.columns[column]), *((label, usable[label]) for label in labels)]
     asked = rng.choice(labels)
     widest = [max(column, key=len) for column in zip(*cells, strict=True)]
-    font = fit_font(rng.choice(fonts), rng.randint(9, 11), ["".join(widest)], 125)
+    font = fit_font(rng.choice(fonts), rng.randint(9, 11), ["".join(widest)], 100)
     image, chars = _draw_table(cells, font, rng)
     question = f"What does the table say for {asked}?"
     return Item("table_value", question, usable[asked], wear(image, rng), chars, {"data": {"cells": cells}})

@@ -85,10 +85,10 @@ def first_sentences(paragraph: str, limit: int) -> str:
 def _scene(materials: Materials, split: Split, names: list[str], rng: random.Random) -> tuple[Image.Image, list[str]]:
     """A small picture of these objects, sometimes with a shape beside them, and what it shows, left to right."""
     while True:
-        things = [named_thing(materials, name, split, rng, (28, 48)) for name in names]
+        things = [named_thing(materials, name, split, rng, (18, 32)) for name in names]
         if rng.random() < 1 / 3:
-            things.append(shape_thing(rng.choice(SHAPES), rng.choice(list(COLORS)), rng.randint(20, 32)))
-        width, height = random_size(rng, 64, 96)
+            things.append(shape_thing(rng.choice(SHAPES), rng.choice(list(COLORS)), rng.randint(13, 20)))
+        width, height = random_size(rng, 48, 64)
         placed = layout(things, width, height, rng)
         if placed:
             picture = paste(photo_crop(materials.photos(split), width, height, rng), placed)

@@ -54,7 +54,7 @@ def make(index: int, split: Split, seed: int, materials: Materials) -> Item:
 def count_item(count: int, rng: random.Random) -> Item:
     """``count`` shapes of one kind among others on a grid."""
     asked, *others = rng.sample(SHAPES, 3)
-    rows, columns = rng.choice(((2, 3), (2, 4), (3, 4), (2, 5)))
+    rows, columns = rng.choice(((2, 3), (3, 2), (3, 3)))
     cells = [asked] * count + [rng.choice(others) for _ in range(rng.randint(0, rows * columns - count))]
     cells += [""] * (rows * columns - len(cells))
     rng.shuffle(cells)
@@ -69,45 +69,44 @@ def next_item(answer: str, rng: random.Random) -> Item:
     others = rng.sample([shape for shape in SHAPES if shape != answer], 2)
     names = dict(zip(sorted(set(pattern) - {pattern[-1]}), others, strict=False)) | {pattern[-1]: answer}
     cells = [names[letter] for letter in pattern]
-    image = _grid([*cells[:-1], ""], len(cells), rng.choice(INKS), rng)
-    _frame_last(image, len(cells))
+    image = _grid([*cells[:-1], ""], 3, rng.choice(INKS), rng)
+    _frame_last(image)
     return Item("math_next", "Which shape comes next?", answer, wear(image, rng), extra={"data": {"cells": cells}})
 
 
 def _grid(cells: Sequence[str], columns: int, color: str | None, rng: random.Random) -> Image.Image:
-    """Shapes in cells of 22 px; one color for all, or one each."""
-    side, rows = 22, len(cells) // columns
+    """Shapes in cells of 20 px; one color for all, or one each."""
+    side, rows = 20, len(cells) // columns
     paper = (rng.randint(225, 255), rng.randint(225, 255), rng.randint(225, 255))
     image = Image.new("RGB", (columns * side + 4, rows * side + 4), paper)
     for place, name in enumerate(cells):
         if name:
-            sticker = shape_sticker(name, color or rng.choice(INKS), rng.choice((14, 16, 18)))
+            sticker = shape_sticker(name, color or rng.choice(INKS), rng.choice((12, 14, 16)))
             x = 2 + place % columns * side + (side - sticker.width) // 2 + rng.randint(-1, 1)
             y = 2 + place // columns * side + (side - sticker.height) // 2 + rng.randint(-1, 1)
             image.paste(sticker, (x, y), sticker)
     return image
 
 
-def _frame_last(image: Image.Image, columns: int) -> None:
-    right, bottom = image.width - 3, image.height - 4
-    left = right - (image.width - 4) // columns + 2
-    ImageDraw.Draw(image).rectangle((left, 3, right, bottom), outline=(60, 60, 60))
+def _frame_last(image: Image.Image) -> None:
+    right, bottom = image.width - 3, image.height - 3
+    ImageDraw.Draw(image).rectangle((right - 18, bottom - 18, right, bottom), outline=(60, 60, 60))
 
 
 def dots_item(answer: int, rng: random.Random) -> Item:
     """Three boxes whose dots rise or fall by one, and an empty box; ``answer`` dots belong into it."""
     step = rng.choice([step for step in (1, -1) if 1 <= answer - 3 * step <= 6])
     counts = [answer - step * back for back in (3, 2, 1)]
-    side, gap = rng.randint(28, 34), rng.randint(4, 8)
+    side, gap = rng.randint(23, 26), rng.randint(2, 4)
     ink, paper = colors(rng, inverted=0.1)
     color = vivid(rng, paper)
-    image = Image.new("RGB", (4 * side + 5 * gap, side + 2 * gap), paper)
+    image = Image.new("RGB", (2 * side + 3 * gap, 2 * side + 3 * gap - 1), paper)
     draw = ImageDraw.Draw(image)
     for place, count in enumerate([*counts, 0]):
-        left = gap + place * (side + gap)
-        draw.rectangle((left, gap, left + side - 1, gap + side - 1), outline=ink)
+        left, top = gap + place % 2 * (side + gap), gap + place // 2 * (side + gap)
+        draw.rectangle((left, top, left + side - 1, top + side - 1), outline=ink)
         for spot in rng.sample(range(9), count):
-            x, y = left + side * (2 * (spot % 3) + 1) // 6, gap + side * (2 * (spot // 3) + 1) // 6
+            x, y = left + side * (2 * (spot % 3) + 1) // 6, top + side * (2 * (spot // 3) + 1) // 6
             draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=color)
     data = {"data": {"counts": counts}}
     return Item("math_dots", "How many dots come next?", str(answer), wear(image, rng), extra=data)
@@ -117,7 +116,7 @@ def letters_item(task: str, winner: int, fonts: Sequence[Path], rng: random.Rand
     """Four bars A to D; bar ``winner`` is the highest or lowest by a clear margin."""
     values = rng.sample(range(4, 10), 4)
     values[winner] = 12 if task == "math_high" else 2
-    image, chars = bar_chart("ABCD", values, load_font(rng.choice(fonts), rng.randint(10, 13)), rng, max_width=110)
+    image, chars = bar_chart("ABCD", values, load_font(rng.choice(fonts), rng.randint(9, 11)), rng, max_width=64)
     kind = "highest" if task == "math_high" else "lowest"
     question = f"Which bar is {kind}, A, B, C or D?"
     return Item(task, question, "ABCD"[winner], wear(image, rng), chars, {"data": {"values": values}})

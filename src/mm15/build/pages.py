@@ -28,9 +28,9 @@ from mm15.build._pdf import PageReport, PageText, crop_lines, crop_words, flush_
 from mm15.build._typeset import CharBox, fit_font, load_font, sheet, typefaces
 from mm15.build.canvas import BuildReport
 from mm15.build.materials import Materials, Split
-from mm15.build.words import ROWS_PER_PAGE, held_words, repaint
+from mm15.build.words import ROWS_PER_PAGE, SHEET, WALL, held_words, on_sheet, repaint
 
-OCR_TASKS = ("line", "block", "line", "title", "last_line", "bbox2t_word")
+OCR_TASKS = ("block", "line", "block", "title", "block", "bbox2t_word")
 SFT_TASKS = ("line", "title", "last_line")
 QUESTIONS = {
     "line": "Read the line.",
@@ -41,8 +41,10 @@ QUESTIONS = {
 WORD_KEYS = ("name", "item", "owner", "team", "label", "brand")
 NUMBER_KEYS = ("code", "price", "size", "page", "room", "total")
 LEGIBLE = frozenset(string.ascii_letters + string.digits + " .,;:!?'\"()-/")
-MAX_LINE = 24
+MAX_LINE = 18
 """Longest line in characters."""
+WIDTH = 128
+"""Widest picture: two tiles of the miniature."""
 
 
 def build(
@@ -72,7 +74,7 @@ def build(
         make, tasks=tasks, split=split, seed=seed, materials=materials, pages=pages, page_share=page_share
     )
     report = write_items(out, "pages", n, make_page, form, workers)
-    make_kv = partial(kv_item, split=split, seed=seed, materials=materials)
+    make_kv = partial(kv_item, split=split, seed=seed, materials=materials, form=form)
     return [
         PageReport(report.name, report.rows, report.seconds, len(pages), dropped),
         write_items(out, "kv", n, make_kv, form, workers),
@@ -101,14 +103,14 @@ def make(
     if task == "line":
         lines = wrap(paragraphs, 1, MAX_LINE, held, rng)
     elif task == "block":
-        lines = wrap(paragraphs, rng.randint(2, 3), 20, held, rng)
+        lines = wrap(paragraphs, rng.randint(3, 5), MAX_LINE, held, rng)
     else:
         title = " ".join(rng.sample(materials.words(split), rng.randint(1, 2))).capitalize()
-        lines = [title, *wrap(paragraphs, rng.randint(2, 4), 20, held, rng)]
+        lines = [title, *wrap(paragraphs, rng.randint(1, 3), MAX_LINE, held, rng)]
     path = rng.choice(typefaces(materials, split))
-    body = fit_font(path, rng.randint(11, 14) if task == "line" else rng.randint(9, 12), lines, 144)
-    heading = body if task in ("line", "block") else fit_font(path, round(body.size) + 4, lines[:1], 144)
-    image, boxes = sheet([(line, body if at else heading) for at, line in enumerate(lines)], rng)
+    body = fit_font(path, rng.randint(10, 12), lines, WIDTH - 16)
+    heading = body if task in ("line", "block") else fit_font(path, round(body.size) + 3, lines[:1], WIDTH - 16)
+    image, boxes = sheet([(line, body if at else heading) for at, line in enumerate(lines)], rng, least=WALL)
     question, answer = _ask(task, lines, boxes, image, rng)
     return Item(task, question, answer, image, [box for line in boxes for box in line])
 
@@ -131,15 +133,24 @@ def _ask(
     return QUESTIONS[task], answer
 
 
-def kv_item(index: int, split: Split, seed: int, materials: Materials) -> Item:
-    """Two or three lines "key: value" and the question for one value."""
+def kv_item(index: int, split: Split, seed: int, materials: Materials, form: Form = Form.SFT) -> Item:
+    """Lines "key: value"; asks for one value, in the OCR stage for everything."""
     rng = python_rng(seed, "kv", split, index)
-    keys = rng.sample(WORD_KEYS + NUMBER_KEYS, rng.randint(2, 3))
+    is_ocr = form is Form.OCR
+    keys = rng.sample(WORD_KEYS + NUMBER_KEYS, rng.randint(3, 5) if is_ocr else 2)
     pairs = {key: _value(key, materials.words(split), rng) for key in keys}
-    font = load_font(rng.choice(typefaces(materials, split)), rng.randint(10, 13))
-    image, boxes = sheet([(f"{key}: {value}", font) for key, value in pairs.items()], rng, gap=rng.uniform(0, 3))
+    # On a narrow slip the value stands below its key.
+    lines = [f"{key}: {value}" for key, value in pairs.items()]
+    if not is_ocr:
+        lines = [part for line in lines for part in line.split(" ")]
+    path = rng.choice(typefaces(materials, split))
+    font = fit_font(path, rng.randint(12, 14), lines, WIDTH - 16) if is_ocr else fit_font(path, 10, lines, 56)
+    image, boxes = sheet([(line, font) for line in lines], rng, gap=0, least=WALL if is_ocr else SHEET)
+    chars = [box for line in boxes for box in line]
+    if is_ocr:
+        return Item("kv_text", QUESTIONS["block"], "\n".join(lines), image, chars)
     asked = rng.choice(keys)
-    return Item("kv", f"What is the {asked}?", pairs[asked], image, [box for line in boxes for box in line])
+    return Item("kv", f"What is the {asked}?", pairs[asked], image, chars)
 
 
 def _value(key: str, words: Sequence[str], rng: random.Random) -> str:
@@ -155,12 +166,13 @@ def page_line(page: PageText, held: frozenset[str], rng: random.Random) -> Item 
         line = rng.choice(page.lines)
         start = rng.randrange(len(line))
         stop = start + 1
-        while stop < len(line) and len(text_of(line[start : stop + 1])) <= rng.randint(14, MAX_LINE):
+        while stop < len(line) and len(text_of(line[start : stop + 1])) <= rng.randint(11, MAX_LINE):
             stop += 1
         text = text_of(line[start:stop])
         if stop - start >= 2 and len(text) >= 10 and may_show(text, held):
-            image, boxes = crop_words(page, line, start, stop, rng.uniform(10.0, 14.0), rng)
-            if image.width <= 168:
+            image, boxes = crop_words(page, line, start, stop, rng.uniform(9.5, 12.0), rng)
+            if image.width <= WIDTH:
+                image, boxes = on_sheet(image, boxes, rng, WALL)
                 return Item("line", QUESTIONS["line"], text, repaint(image, rng), boxes)
     return None
 
@@ -168,11 +180,12 @@ def page_line(page: PageText, held: frozenset[str], rng: random.Random) -> Item 
 def page_block(page: PageText, held: frozenset[str], rng: random.Random) -> Item | None:
     """The beginning of two or three real lines, or None if a few tries find none that may be shown."""
     for _ in range(30):
-        block = flush_block(page, rng.randint(2, 3), MAX_LINE, rng)
+        block = flush_block(page, rng.randint(3, 4), MAX_LINE, rng)
         lines = [text_of(line) for line in block or ()]
         if block and all(len(line) >= 6 and may_show(line, held) for line in lines):
-            image, boxes = crop_lines(page, block, rng.uniform(9.0, 12.0), rng)
-            if image.width <= 168 and image.height <= 100:
+            image, boxes = crop_lines(page, block, rng.uniform(9.5, 12.0), rng)
+            if image.width <= WIDTH and image.height <= WIDTH:
+                image, boxes = on_sheet(image, boxes, rng, WALL)
                 return Item("block", QUESTIONS["block"], "\n".join(lines), repaint(image, rng), boxes)
     return None
 

@@ -48,7 +48,7 @@ QUESTIONS = {
     "added": "What was added?",
     "removed": "What was removed?",
 }
-SIDES = (28, 52)
+SIDES = (18, 34)
 
 
 def build(
@@ -83,7 +83,7 @@ def _two_drawings(
     choices = [("train", k) for k in range(len(materials.pictures(names[1], "train")))]
     drawings.append(rng.choice([drawing for drawing in choices if not yes or drawing != drawings[0]]))
     things = [
-        Thing(name, cut_out(materials, name, side, drawing, rng.randint(14, 26) * 2, rng.random() < 0.5))
+        Thing(name, cut_out(materials, name, side, drawing, rng.randint(9, 17) * 2, rng.random() < 0.5))
         for name, (side, drawing) in zip(names, drawings, strict=True)
     ]
     rng.shuffle(things)
@@ -114,7 +114,7 @@ def _changed(
     while True:
         things = [named_thing(materials, name, split, rng, SIDES) for name in rng.sample(materials.names, 2)]
         things += _maybe_shape(rng)
-        width, height = random_size(rng, 72, 96)
+        width, height = random_size(rng, 52, 64)
         placed = layout(things, width, height, rng)
         if placed:
             break
@@ -134,12 +134,12 @@ def _changed(
 def _maybe_shape(rng: random.Random) -> list[Thing]:
     if rng.random() < 0.5:
         return []
-    return [shape_thing(rng.choice(SHAPES), rng.choice(list(COLORS)), rng.randint(20, 32))]
+    return [shape_thing(rng.choice(SHAPES), rng.choice(list(COLORS)), rng.randint(13, 20))]
 
 
 def _picture(materials: Materials, split: Split, things: list[Thing], rng: random.Random) -> Image.Image:
     while True:
-        width, height = random_size(rng, 64, 96)
+        width, height = random_size(rng, 48, 64)
         placed = layout(things, width, height, rng)
         if placed:
             return paste(photo_crop(materials.photos(split), width, height, rng), placed)

@@ -156,13 +156,13 @@ def sample_scene(materials: Materials, split: Split, task: str, turn: int, rng: 
             names[0] = rng.choice(materials.unseen_names)
         few = objects + shapes + copies <= 3
         things = [
-            named_thing(materials, name, split, rng, (24, 46) if few else (24, 36))
+            named_thing(materials, name, split, rng, (16, 30) if few else (16, 24))
             for name in names[:1] * (copies - 1) + names
         ]
         for shape, color in zip(rng.sample(SHAPES, shapes), rng.sample(list(COLORS), shapes), strict=True):
-            things.append(shape_thing(shape, color, rng.randint(20, 34)))
+            things.append(shape_thing(shape, color, rng.randint(13, 22)))
         rng.shuffle(things)
-        width, height = random_size(rng, 64 if few else 80, 96)
+        width, height = random_size(rng, 48 if few else 56, 64)
         placed = layout(things, width, height, rng)
         if placed:
             targets = [item for item in placed if item.thing.name in materials.unseen_names] or placed

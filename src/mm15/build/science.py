@@ -75,8 +75,8 @@ def _row(materials: Materials, split: Split, seed: int, name: str, index: int, s
             [question, *(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=True))]
         )
     while True:
-        width, height = random_size(rng, 64, 96)
-        placed = layout([named_thing(materials, chosen, split, rng, (36, 60))], width, height, rng)
+        width, height = random_size(rng, 48, 64)
+        placed = layout([named_thing(materials, chosen, split, rng, (24, 40))], width, height, rng)
         if placed:
             break
     picture = paste(photo_crop(materials.photos(split), width, height, rng), placed)

@@ -31,12 +31,15 @@ TASKS = {
     "page_word": "Read the word.",
     "number": "Read the number.",
 }
-"""Task → question. A ``page_word`` is cut out of a real page; ``words`` are two or three, one below the other."""
+"""Task → question. A ``page_word`` is cut out of a real page; ``words`` are several, on lines one below the other."""
+Size = tuple[tuple[int, int], tuple[int, int]]
 ROWS_PER_PAGE = 16
 """Neighbouring rows come from one page, so that a worker opens it once."""
 
-SHEET = ((84, 96), (58, 66))
-"""Width and height of a word's picture: cut 2 × 2 with hardly a scale, a letter is about as large as a patch."""
+SHEET = ((54, 64), (45, 54))
+"""Width and height of a word's picture: one tile of the miniature, in which a letter is about as large as a patch."""
+WALL = ((116, 128), (88, 112))
+"""The same of several words, for the OCR stage: letters of that size over the 2 × 2 tiles it cuts every picture into."""
 
 
 def build(
@@ -103,25 +106,31 @@ def make(
         case = rng.random()
         text = text.upper() if case < 0.04 else text.capitalize() if case < 0.12 else text
     texts = [text]
-    if form is Form.OCR and task == "word":
+    paper = SHEET
+    if task == "word" and form is Form.SFT and split == "train" and rng.random() < 0.6:
         texts += rng.choices(materials.words(split), k=rng.randint(1, 2))
         task = "words"
-    image, boxes = typeset(texts, typefaces(materials, split), materials.photos(split), rng)
+    elif task == "word" and form is Form.OCR:
+        paper = WALL
+        texts = [" ".join(rng.choices(materials.words(split), k=rng.randint(1, 2))) for _ in range(rng.randint(3, 5))]
+        task = "words"
+    fonts, photos = typefaces(materials, split), materials.photos(split)
+    image, boxes = typeset(texts, fonts, photos, paper, rng)
     return Item(task, TASKS[task], " ".join(texts), image, boxes)
 
 
 def typeset(
-    texts: Sequence[str], fonts: Sequence[Path], photos: Sequence[Image.Image], rng: random.Random
+    texts: Sequence[str], fonts: Sequence[Path], photos: Sequence[Image.Image], paper_size: Size, rng: random.Random
 ) -> tuple[Image.Image, list[CharBox]]:
     """Words or numbers on a sheet, one below the other, with their char boxes."""
-    (width, height) = (rng.randint(*side) for side in SHEET)
-    font = fit_font(rng.choice(fonts), rng.randint(16, 20), texts, width - 8)
+    (width, height) = (rng.randint(*side) for side in paper_size)
+    font = fit_font(rng.choice(fonts), rng.randint(12, 15), texts, width - 6)
     if photos and rng.random() < 0.05:
         image, ink = fade(photo_crop(photos, width, height, rng), rng)
     else:
         ink, paper = colors(rng)
         image = Image.new("RGB", (width, height), paper)
-    bold = font.size >= 16 and rng.random() < 0.25
+    bold = font.size >= 13 and rng.random() < 0.25
     edges = [[round(edge) for edge in font.getbbox(text, anchor="ls")] for text in texts]
     free = height - sum(bottom - top for _, top, _, bottom in edges) - 4
     boxes: list[CharBox] = []
@@ -143,16 +152,19 @@ def page_word(page: PageText, held: frozenset[str], rng: random.Random) -> Item 
         if len(text) == 3 and rng.random() < 0.7:
             continue  # "the", "and", "for" would be a quarter of all rows
         if 3 <= len(text) <= 8 and text.isascii() and text.isalpha() and text.lower() not in held:
-            image, boxes = crop_words(page, line, at, at + 1, rng.uniform(14.0, 18.0), rng)
-            if image.width <= SHEET[0][0] and image.height <= 27:
+            image, boxes = crop_words(page, line, at, at + 1, rng.uniform(10.5, 13.5), rng)
+            if image.width <= SHEET[0][0] and image.height <= 24:
                 image, boxes = on_sheet(image, boxes, rng)
                 return Item("page_word", TASKS["page_word"], text, repaint(image, rng), boxes)
     return None
 
 
-def on_sheet(image: Image.Image, boxes: Sequence[list], rng: random.Random) -> tuple[Image.Image, list[list]]:
+def on_sheet(
+    image: Image.Image, boxes: Sequence[list], rng: random.Random, paper: Size = SHEET
+) -> tuple[Image.Image, list[list]]:
     """The picture with more of its paper around it."""
-    width, height = (rng.randint(*side) for side in SHEET)
+    width, height = (rng.randint(*side) for side in paper)
+    width, height = max(width, image.width), max(height, image.height)
     left, top = rng.randint(0, min(4, width - image.width)), rng.randint(0, height - image.height)
     sheet = Image.new("RGB", (width, height), image.getpixel((0, 0)))
     sheet.paste(image, (left, top))

@@ -49,6 +49,7 @@ class Loader:
         workers: processes that read ahead; 0 reads here, when asked.
         prefetch: packs that each worker is ahead.
         timeout_s: a worker that is silent for so long is given up.
+        cache_mb: MiB of encoded samples to keep in all, for sources small enough to be read again and again.
 
     Raises (while iterating):
         SkipBudgetExceeded: too many rows of a source could not be read.
@@ -65,6 +66,7 @@ class Loader:
         workers: int = 0,
         prefetch: int = 2,
         timeout_s: float = 300,
+        cache_mb: int = 0,
     ) -> None:
         self.planner = planner
         self.sources = list(sources)
@@ -76,7 +78,8 @@ class Loader:
         self.drawn: Counter[str] = Counter()
         self.skips: defaultdict[str, list[Skip]] = defaultdict(list)
         self._next = 0
-        self._workers = Workers(workers, prefetch, timeout_s, self.sources, processor) if workers else None
+        self._cache = SampleCache(cache_mb)
+        self._workers = Workers(workers, prefetch, timeout_s, self.sources, processor, cache_mb) if workers else None
 
     def __iter__(self) -> Loader:
         return self
@@ -87,7 +90,7 @@ class Loader:
         if self._workers:
             batch, skips = self._workers.read(number, self.world, self.planner)
         else:
-            batch, skips = read_pack(self.planner.pack(number), self.sources, self.processor)
+            batch, skips = read_pack(self.planner.pack(number), self.sources, self.processor, self._cache)
         self._account(batch, skips)
         self._next += self.world
         self.data_wait = time.perf_counter() - began
@@ -129,7 +132,29 @@ class Loader:
             check_skip_rate(config, self.skips[config.name], self.drawn[config.name], allowed)
 
 
-def read_pack(addresses: Sequence[Address], sources: Sequence[Source], processor: Processor) -> ReadPack:
+class SampleCache:
+    """Encoded samples by address, until ``mebibytes`` are full; encoding is pure, so a kept sample is the sample."""
+
+    def __init__(self, mebibytes: int) -> None:
+        self._left = mebibytes << 20
+        self._kept: dict[Address, EncodedSample] = {}
+
+    def encode(self, address: Address, source: Source, processor: Processor) -> EncodedSample:
+        """The sample at an address, read only if it is not kept. Raises what reading and encoding raise."""
+        kept = self._kept.get(address)
+        if kept is not None:
+            return kept
+        sample = processor.encode(source.sample(address[1]))
+        size = sum(tensor.nbytes for tensor in (sample.tokens_T, sample.labels_T, sample.tiles_NCHW))
+        if size <= self._left:
+            self._left -= size
+            self._kept[address] = sample
+        return sample
+
+
+def read_pack(
+    addresses: Sequence[Address], sources: Sequence[Source], processor: Processor, cache: SampleCache
+) -> ReadPack:
     """Read, encode and pack some rows. Rows that cannot be used are left out and returned.
 
     Where nothing is left the batch is one untrained token, so that all ranks still take the same number of steps.
@@ -138,7 +163,7 @@ def read_pack(addresses: Sequence[Address], sources: Sequence[Source], processor
     for index, row in addresses:
         source = sources[index]
         try:
-            samples.append(processor.encode(source.sample(row)))
+            samples.append(cache.encode((index, row), source, processor))
         except SkipSample as skip:
             skips.append((index, Skip(row, source.address(row), skip.reason)))
     if not samples:
@@ -164,7 +189,7 @@ class Workers:
     """
 
     def __init__(
-        self, count: int, prefetch: int, timeout_s: float, sources: Sequence[Source], processor: Processor
+        self, count: int, prefetch: int, timeout_s: float, sources: Sequence[Source], processor: Processor, cache_mb: int
     ) -> None:
         self._ahead = count * prefetch
         self._timeout_s = timeout_s
@@ -176,7 +201,7 @@ class Workers:
         for index in range(count):
             ours, theirs = PROCESSES.Pipe()
             process = PROCESSES.Process(
-                target=_serve, args=(theirs, sources, processor), name=f"loader worker {index}", daemon=True
+                target=_serve, args=(theirs, sources, processor, cache_mb // count), name=f"loader worker {index}", daemon=True
             )
             process.start()
             theirs.close()
@@ -235,16 +260,17 @@ def _named(planner: Planner, number: int) -> str:
     return ", ".join(f"{pools[source].name}/{row}" for source, row in planner.pack(number)[:8])
 
 
-def _serve(pipe: Connection, sources: Sequence[Source], processor: Processor) -> None:
+def _serve(pipe: Connection, sources: Sequence[Source], processor: Processor, cache_mb: int) -> None:
     """A worker: addresses in, packs out, until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    cache = SampleCache(cache_mb)
     while True:
         try:
             addresses = pipe.recv()
         except (EOFError, OSError):
             return
-        answer = _to_bytes(read_pack(addresses, sources, processor))
+        answer = _to_bytes(read_pack(addresses, sources, processor, cache))
         try:
             pipe.send_bytes(answer)
         except OSError:

@@ -124,6 +124,30 @@ class Table(Leaf):
         nn.init.trunc_normal_(self.weight, std=self.std, a=-2 * self.std, b=2 * self.std, generator=generator)
 
 
+class GridTable(Table):
+    """Learned position rows of a square grid that start as two-dimensional sines and cosines.
+
+    An encoder trained from nothing on little data so begins with knowing which patches are neighbours (the fixed table
+    of MoCo v3, arXiv 2104.02057, and MAE; here it goes on learning). Half of the channels tell the row, half the
+    column; wavelengths go from 4 patches to 4 × the side of the grid. ``front`` rows before the grid (a class token)
+    start as zeros.
+    """
+
+    def __init__(self, side: int, width: int, front: int = 0, std: float = 0.5) -> None:
+        super().__init__(front + side**2, width, std)
+        self.side, self.front = side, front
+
+    def start(self, generator: torch.Generator) -> None:
+        device, waves = self.weight.device, self.weight.shape[1] // 4
+        turns_W = math.pi / 2 * self.side ** -torch.linspace(0, 1, waves, device=device)
+        angles_SW = torch.arange(self.side, device=device)[:, None] * turns_W
+        axis_SD = self.std * 2**0.5 * torch.cat([angles_SW.sin(), angles_SW.cos()], dim=1)
+        rows_SSD = axis_SD[:, None].expand(-1, self.side, -1)
+        grid_PD = torch.cat([rows_SSD, rows_SSD.transpose(0, 1)], dim=2).flatten(0, 1)
+        self.weight.zero_()
+        self.weight[self.front :, : grid_PD.shape[1]] = grid_PD
+
+
 def activate(x: Tensor, activation: str) -> Tensor:
     """The encoder's non-linearity by name: the wrong GELU loses accuracy silently."""
     if activation == "quick_gelu":

@@ -162,8 +162,8 @@ def siglip_so400m14(image_size: int = 378) -> VisionConfig:
 
 SIZES: dict[str, ModelConfig] = {
     "mini": ModelConfig(
-        vision=VisionConfig(image_size=48, patch_size=12, width=96, layers=3, heads=3, mlp_width=384),
-        connector=ConnectorConfig(tokens=4, hidden=96, depth=1),
+        vision=VisionConfig(image_size=64, patch_size=8, width=96, layers=3, heads=3, mlp_width=384),
+        connector=ConnectorConfig(tokens=16, hidden=96, depth=1),
         decoder=DecoderConfig(
             vocab_size=256, width=128, layers=3, heads=4, kv_heads=2, head_dim=32, mlp_width=352, qk_norm=True
         ),

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mm15.model.attention import attend
-from mm15.model.layers import LayerNorm, Linear, Table, activate
+from mm15.model.layers import GridTable, LayerNorm, Linear, Table, activate
 from mm15.model.sizes import VisionConfig
 
 
@@ -48,7 +48,7 @@ class VisionTransformer(nn.Module):
         self.config = config
         self.patch = Linear(3 * config.patch_size**2, config.width, bias=config.patch_bias)
         self.class_token = Table(1, config.width) if config.class_token else None
-        self.positions = Table(config.num_patches + int(config.class_token), config.width)
+        self.positions = GridTable(config.grid, config.width, front=int(config.class_token))
         self.pre_norm = LayerNorm(config.width, config.norm_eps) if config.pre_norm else None
         self.blocks = nn.ModuleList(VisionBlock(config) for _ in range(config.layers))
         self.final_norm = LayerNorm(config.width, config.norm_eps) if config.final_norm else None

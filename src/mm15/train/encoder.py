@@ -11,6 +11,7 @@ Legend: N tiles, P patches per tile, Q questions, V labels.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,19 +21,21 @@ import torch
 from torch import nn
 
 from mm15.base.batch import IGNORE, EncodedSample, PackedBatch
-from mm15.base.errors import SkipSample
+from mm15.base.errors import ConfigError, SkipSample
 from mm15.base.types import Sample
 from mm15.images.pixels import open_picture
 from mm15.images.split import SplitPolicy, TileSlot, choose_grid, split_image, tile_layout
 from mm15.io.media import read_bytes
+from mm15.model.connector import Connector
 from mm15.model.multimodal import ModelOutput
 from mm15.model.vit import VisionTransformer
 from mm15.processor import Cost, ProcessorConfig
 
-QUESTIONS = ("class", "colour", "left", "top", "right", "bottom")
-EDGE_BINS = 12
+QUESTIONS = ("class", "colour", "left", "top", "right", "bottom", "second")
+"""Of a patch. ``class`` is the thing at its centre or the character in its left half, ``second`` that in its right."""
+EDGE_BINS = 16
 """A box edge is answered as one of this many equal parts of the tile."""
-LEGIBLE = 8
+LEGIBLE = 5
 """Pixels of a tile that a character must be high to be labelled: nobody reads smaller ones."""
 
 
@@ -144,12 +147,34 @@ class DenseProcessor:
             place, box = self._place(labels, entry["box"], scale, dx, dy, tile)
             place[..., 0] = self._class_of.get(entry["name"], 0)
             place[..., 1] = self._colour_of.get(entry.get("color"), 0)
-            place[::2, :, 2:] = self.labels.first_bin + np.minimum(box * EDGE_BINS / tile, EDGE_BINS - 1).astype(int)
-        for char, *corners in meta.get("chars", ()):
-            place, _ = self._place(labels, corners, scale, dx, dy, tile)
-            legible = (corners[3] - corners[1]) * scale >= LEGIBLE
-            place[..., 0] = self._class_of.get(char, 0) if legible else IGNORE
+            place[::2, :, 2:6] = self.labels.first_bin + np.minimum(box * EDGE_BINS / tile, EDGE_BINS - 1).astype(int)
+        chars = meta.get("chars", ())
+        if chars:
+            boxes_C4 = np.array([corners for _, *corners in chars], dtype=np.float64) * scale - [dx, dy, dx, dy]
+            self._spell(labels, np.array([self._class_of.get(entry[0], 0) for entry in chars]), boxes_C4)
         return labels.reshape(-1, len(QUESTIONS))
+
+    def _spell(self, labels: np.ndarray, classes_C: np.ndarray, boxes_C4: np.ndarray) -> None:
+        """Label the two halves of every patch that a line of characters crosses with the character in their middle.
+
+        A half whose middle lies between two characters takes the nearer one, if it is near; patches that show too
+        small characters are asked nothing.
+        """
+        side, patch = len(labels), self.patch
+        x1, y1, x2, y2 = boxes_C4.T
+        middle_X = (np.arange(2 * side) + 0.5) * patch / 2
+        rows_R = np.arange(side)
+        first, last = np.round(y1 / patch), np.round(y2 / patch)
+        in_row_RC = (rows_R[:, None] >= first) & (rows_R[:, None] < np.maximum(last, first + 1))
+        away_XC = np.maximum(np.maximum(x1 - middle_X[:, None], middle_X[:, None] - x2), 0)
+        away_RXC = np.where(in_row_RC[:, None], away_XC[None], np.inf)
+        nearest_RX = away_RXC.argmin(axis=2)
+        found_RX = away_RXC.min(axis=2) <= patch / 4
+        legible_C = y2 - y1 >= LEGIBLE
+        answers_RX = np.where(legible_C[nearest_RX], classes_C[nearest_RX], IGNORE)
+        for half, question in enumerate((QUESTIONS.index("class"), QUESTIONS.index("second"))):
+            found, answers = found_RX[:, half::2], answers_RX[:, half::2]
+            labels[..., question][found] = answers[found]
 
     def _place(
         self, labels: np.ndarray, corners: Sequence[float], scale: float, dx: float, dy: float, tile: int
@@ -166,13 +191,30 @@ class DenseProcessor:
 
 
 class EncoderModel(nn.Module):
-    """The vision tower with a linear answer per patch and question. Forward has the face of ``MultimodalModel``."""
+    """Vision tower and connector with a linear answer per patch and question.
 
-    def __init__(self, vision: VisionTransformer, width: int, num_labels: int, seed: int = 0) -> None:
+    Each of the connector's tokens answers for the patches it was pooled from, so that a decoder finds what the encoder
+    knows in its input. Forward has the face of ``MultimodalModel``.
+
+    Args:
+        width: of the connector's tokens, ``pooled`` × ``pooled`` per tile.
+
+    Raises:
+        ConfigError: the patches of a tile are not a whole number per token.
+    """
+
+    def __init__(
+        self, vision: VisionTransformer, connector: Connector, tokens: int, width: int, num_labels: int, seed: int = 0
+    ) -> None:
         super().__init__()
         self.vision = vision
+        self.connector = connector
         self.num_labels = num_labels
-        self.head = nn.Linear(width, len(QUESTIONS) * num_labels)
+        self.pooled, grid = math.isqrt(tokens), vision.config.grid
+        if self.pooled**2 != tokens or grid % self.pooled:
+            raise ConfigError([f"dense labels need {grid} x {grid} patches in equal squares, not {tokens} tokens"])
+        self.patches = grid // self.pooled
+        self.head = nn.Linear(width, self.patches**2 * len(QUESTIONS) * num_labels)
         generator = torch.Generator().manual_seed(seed)
         nn.init.normal_(self.head.weight, std=0.02, generator=generator)
         nn.init.zeros_(self.head.bias)
@@ -180,10 +222,12 @@ class EncoderModel(nn.Module):
 
     def forward(self, batch: PackedBatch) -> ModelOutput:
         """PackedBatch of ``DenseProcessor`` samples → logits at labelled patch questions."""
-        features_NPD = self.vision(batch.tiles_NCHW, self.compute_dtype)
-        logits_TV = (
-            nn.functional.linear(features_NPD, self.head.weight.to(features_NPD.dtype)) + self.head.bias
-        ).reshape(-1, self.num_labels)
+        tokens_NMD = self.connector(self.vision(batch.tiles_NCHW, self.compute_dtype))
+        logits = nn.functional.linear(tokens_NMD, self.head.weight.to(tokens_NMD.dtype)) + self.head.bias
+        # (tile, token row, token column, patch row, patch column, question and label) to patches row by row.
+        sides = (self.pooled, self.pooled, self.patches, self.patches)
+        logits = logits.unflatten(1, sides[:2]).unflatten(3, (*sides[2:], -1)).transpose(2, 3)
+        logits_TV = logits.reshape(-1, self.num_labels)
         positions_L = (batch.labels_T != IGNORE).nonzero().flatten()
         return ModelOutput(
             logits_LV=logits_TV[positions_L], targets_L=batch.labels_T[positions_L], positions_L=positions_L

@@ -48,6 +48,8 @@ class Recipe(Strict):
     mixture: MixtureConfig
     window: PositiveInt = 2048
     """Draws that are planned into packs together."""
+    cache_mb: int = Field(default=0, ge=0)
+    """MiB of encoded samples kept in memory, where samples are drawn more than once."""
     workers: int = Field(1, ge=0)
     train: TrainConfig
 
