@@ -63,7 +63,7 @@ class Part:
 BUILDS = (
     Part(partial(scenes.build, kind="caption"), 5000),
     Part(partial(scenes.build, kind="general", turns=8), 5000),
-    Part(partial(scenes.build, kind="refer_ground", turns=6), 6000),
+    Part(partial(scenes.build, kind="refer_ground", turns=3), 6000),
     Part(interleaved.build, 1500),
     Part(text_only.build, 2500),
     Part(partial(words.build, form=Form.OCR, page_share=0.0), 6000),

@@ -184,20 +184,30 @@ def with_article(label: str) -> str:
 def named_thing(
     materials: Materials, name: str, split: Split, rng: random.Random, sides: tuple[int, int] = (16, 30)
 ) -> Thing:
-    """One drawing of a named object, longest side within ``sides`` px, sometimes mirrored."""
+    """One drawing of a named object, longest side within ``sides`` px; see ``cut_out``."""
     drawing = rng.randrange(len(materials.pictures(name, split)))
-    side = rng.randint(sides[0] // 2, sides[1] // 2) * 2
-    return Thing(name, cut_out(materials, name, split, drawing, side, rng.random() < 0.5))
+    return Thing(name, cut_out(materials, name, split, drawing, rng.randint(*sides), rng))
 
 
-@lru_cache(maxsize=8192)
-def cut_out(materials: Materials, name: str, split: Split, drawing: int, side: int, mirrored: bool) -> Image.Image:
-    """A named picture as a sticker with longest side about ``side`` px. Cached: do not change it in place."""
+def cut_out(
+    materials: Materials, name: str, split: Split, drawing: int, side: int, rng: random.Random
+) -> Image.Image:
+    """A named picture as a sticker with longest side about ``side`` px, sometimes mirrored.
+
+    There are few drawings of a name to learn from: in training they are stretched, turned and tinted a little.
+    """
     picture = materials.pictures(name, split)[drawing]
-    scale = side / max(picture.size)
-    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    picture = picture.resize(size, Image.Resampling.BILINEAR)
-    return trimmed(picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else picture)
+    if rng.random() < 0.5:
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    width, height = picture.size
+    if split == "train":
+        width, height = width * rng.uniform(0.85, 1.18), height * rng.uniform(0.85, 1.18)
+        gains = [rng.uniform(0.7, 1.3) for _ in "RGB"]
+        table = [min(255, round(gain * value)) for gain in gains for value in range(256)] + list(range(256))
+        picture = picture.point(table).rotate(rng.uniform(-15, 15), Image.Resampling.BILINEAR)
+    scale = side / max(width, height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return trimmed(picture.resize(size, Image.Resampling.BILINEAR))
 
 
 def trimmed(sticker: Image.Image) -> Image.Image:

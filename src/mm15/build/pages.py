@@ -25,7 +25,7 @@ from mm15.base.errors import DataError
 from mm15.base.rng import python_rng, seed_of
 from mm15.build._items import Form, Item, write_items
 from mm15.build._pdf import PageReport, PageText, crop_lines, crop_words, flush_block, read_page, text_of, usable_pages
-from mm15.build._typeset import CharBox, fit_font, load_font, sheet, typefaces
+from mm15.build._typeset import CharBox, fit_font, sheet, typefaces
 from mm15.build.canvas import BuildReport
 from mm15.build.materials import Materials, Split
 from mm15.build.words import ROWS_PER_PAGE, SHEET, WALL, held_words, on_sheet, repaint

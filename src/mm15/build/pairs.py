@@ -83,7 +83,7 @@ def _two_drawings(
     choices = [("train", k) for k in range(len(materials.pictures(names[1], "train")))]
     drawings.append(rng.choice([drawing for drawing in choices if not yes or drawing != drawings[0]]))
     things = [
-        Thing(name, cut_out(materials, name, side, drawing, rng.randint(9, 17) * 2, rng.random() < 0.5))
+        Thing(name, cut_out(materials, name, side, drawing, rng.randint(18, 34), rng))
         for name, (side, drawing) in zip(names, drawings, strict=True)
     ]
     rng.shuffle(things)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,6 @@ from mm15.build.canvas import (
     PixelBox,
     Placed,
     Save,
-    Thing,
     build_rows,
     layout,
     listing,
@@ -51,7 +50,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "general": ("exists", "color", "left-right", "is-color", "count", "shape", "top-bottom", "this"),
     "refer": ("refer",),
     "ground": ("ground",),
-    "refer_ground": ("ground", "refer", "ground", "detect", "refer", "ground", "find-all"),
+    "refer_ground": ("ground", "refer", "ground", "detect", "refer", "ground", "refer", "find-all"),
     "refer_unseen": ("refer-unseen",),
     "ground_unseen": ("ground-unseen",),
 }
@@ -70,6 +69,8 @@ class Ask:
     answer: str
     asked: list[PixelBox] = field(default_factory=list)
     answered: list[PixelBox] = field(default_factory=list)
+    told: Sequence[Placed] = ()
+    """What question and answer tell of: no later question may be about these, or it could be answered by copying."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,12 @@ class Scene:
     height: int
     names: Sequence[str]
     """Every object name that could occur."""
-    targets: Sequence[Placed]
-    """What may be referred to and located: all, or the one object of an unseen name."""
+    free: Sequence[Placed]
+    """What may be asked about: what no question has told of, or the one object of an unseen name."""
+
+    def without(self, told: Sequence[Placed]) -> Scene:
+        """The same scene after a question that told of some things."""
+        return replace(self, free=[item for item in self.free if item not in told])
 
 
 def build(
@@ -101,7 +106,8 @@ def build(
     Args:
         kind: one of ``KINDS``.
         name: of the data set; ``scenes_<kind>`` by default.
-        turns: questions per picture: the first as in ``KINDS``, the others any tasks of the kind that suit the scene.
+        turns: most questions per picture: the first as in ``KINDS``, the others any tasks of the kind about things
+            that no question before has told of.
 
     Raises:
         ValueError: unknown kind, or unseen names asked for in training data.
@@ -124,11 +130,12 @@ def _row(
     task = tasks[slot]
     turn = round_ * tasks.count(task) + tasks[:slot].count(task)
     scene, first = _suitable(materials, split, task, turn, rng)
-    asks = [first]
-    others = [other for other in dict.fromkeys(tasks) if other != task]
-    for other in rng.sample(others, len(others)):
-        ask = TASKS[other](scene, rng.randrange(1 << 20), rng) if len(asks) < turns else None
-        asks += [ask] if ask else []
+    asks, left = [first], scene.without(first.told)
+    for other in rng.sample(tasks, len(tasks)) if turns > 1 else ():
+        ask = TASKS[other](left, rng.randrange(1 << 20), rng)
+        if ask and len(asks) < turns and ask.question not in [before.question for before in asks]:
+            asks.append(ask)
+            left = left.without(ask.told)
     background = photo_crop(materials.photos(split), scene.width, scene.height, rng)
     picture = paste(background, scene.placed)
     row = llava_row(f"{name}/{index}", task, save(picture), [picture], [(ask.question, ask.answer) for ask in asks])
@@ -165,8 +172,8 @@ def sample_scene(materials: Materials, split: Split, task: str, turn: int, rng: 
         width, height = random_size(rng, 48 if few else 56, 64)
         placed = layout(things, width, height, rng)
         if placed:
-            targets = [item for item in placed if item.thing.name in materials.unseen_names] or placed
-            return Scene(placed, width, height, materials.names, targets)
+            unseen = [item for item in placed if item.thing.name in materials.unseen_names]
+            return Scene(placed, width, height, materials.names, unseen or placed)
 
 
 def _make_up(task: str, turn: int, rng: random.Random) -> tuple[int, int, int]:
@@ -191,38 +198,47 @@ def _caption(scene: Scene, turn: int, rng: random.Random) -> Ask:
 
 def _this(scene: Scene, turn: int, rng: random.Random) -> Ask | None:
     only = scene.placed[0].thing
-    return Ask("What is this?", only.name) if len(scene.placed) == 1 and not only.color else None
+    alone = len(scene.placed) == len(scene.free) == 1 and not only.color
+    return Ask("What is this?", only.name, told=scene.placed) if alone else None
 
 
 def _color(scene: Scene, turn: int, rng: random.Random) -> Ask | None:
     shape = _some_shape(scene, rng)
-    return Ask(f"What color is the {shape.name}?", shape.color) if shape else None
+    if not shape:
+        return None
+    return Ask(f"What color is the {shape.thing.name}?", shape.thing.color, told=[shape])
 
 
 def _shape(scene: Scene, turn: int, rng: random.Random) -> Ask | None:
     shape = _some_shape(scene, rng)
-    return Ask(f"Which shape is {shape.color}?", shape.name) if shape else None
+    if not shape:
+        return None
+    return Ask(f"Which shape is {shape.thing.color}?", shape.thing.name, told=[shape])
 
 
 def _is_color(scene: Scene, turn: int, rng: random.Random) -> Ask | None:
     shape = _some_shape(scene, rng)
     if not shape:
         return None
-    wrong = [color for color in COLORS if color != shape.color]
-    return Ask(f"Is the {shape.name} {rng.choice(wrong) if turn % 2 else shape.color}?", YES_NO[turn % 2])
+    wrong = [color for color in COLORS if color != shape.thing.color]
+    color = rng.choice(wrong) if turn % 2 else shape.thing.color
+    return Ask(f"Is the {shape.thing.name} {color}?", YES_NO[turn % 2], told=[shape])
 
 
-def _some_shape(scene: Scene, rng: random.Random) -> Thing | None:
-    shapes = [item.thing for item in scene.placed if item.thing.color]
+def _some_shape(scene: Scene, rng: random.Random) -> Placed | None:
+    shapes = [item for item in scene.free if item.thing.color]
     return rng.choice(shapes) if shapes else None
 
 
 def _exists(scene: Scene, turn: int, rng: random.Random) -> Ask | None:
-    present = [item.thing.name for item in scene.placed if not item.thing.color]
-    absent = [name for name in scene.names if name not in present]
+    shown = [item.thing.name for item in scene.placed]
+    present = [item.thing.name for item in scene.free if not item.thing.color]
     # Scenes without objects are passed over for "no" as well: an answer must not follow from the kind of scene.
-    asked = rng.choice(absent if turn % 2 else present) if present else ""
-    return Ask(f"Is there {with_article(asked)}?", YES_NO[turn % 2]) if asked else None
+    if not present:
+        return None
+    asked = rng.choice([name for name in scene.names if name not in shown] if turn % 2 else present)
+    told = [item for item in scene.free if item.thing.name == asked]
+    return Ask(f"Is there {with_article(asked)}?", YES_NO[turn % 2], told=told)
 
 
 def _count(scene: Scene, turn: int, rng: random.Random) -> Ask:
@@ -240,34 +256,40 @@ def _top_bottom(scene: Scene, turn: int, rng: random.Random) -> Ask | None:
 def _extreme(scene: Scene, axis: int, side: str) -> Ask | None:
     """The thing furthest to one side, if it is a named object and lies clearly apart from all others."""
     ordered = sorted(scene.placed, key=lambda item: item.center[axis], reverse=side in ("right", "bottom"))
-    if len(ordered) < 2 or ordered[0].thing.color:
+    if len(ordered) < 2 or ordered[0].thing.color or ordered[0] not in scene.free:
         return None
     gap = abs(ordered[1].center[axis] - ordered[0].center[axis])
     clear = gap >= CLEAR * (scene.width, scene.height)[axis]
-    return Ask(f"What is on the {side}?", ordered[0].thing.name) if clear else None
+    return Ask(f"What is on the {side}?", ordered[0].thing.name, told=ordered[:1]) if clear else None
 
 
-def _refer(scene: Scene, turn: int, rng: random.Random) -> Ask:
-    chosen = rng.choice(scene.targets)
-    return Ask("What is at <bbox_location0>?", chosen.thing.label, asked=[chosen.box])
+def _refer(scene: Scene, turn: int, rng: random.Random) -> Ask | None:
+    if not scene.free:
+        return None
+    chosen = rng.choice(scene.free)
+    return Ask("What is at <bbox_location0>?", chosen.thing.label, asked=[chosen.box], told=[chosen])
 
 
 def _ground(scene: Scene, turn: int, rng: random.Random) -> Ask | None:
     labels = [item.thing.label for item in scene.placed]
-    single = [item for item in scene.targets if labels.count(item.thing.label) == 1]
+    single = [item for item in scene.free if labels.count(item.thing.label) == 1]
     if not single:
         return None
     chosen = rng.choice(single)
     label = chosen.thing.label
-    return Ask(f"Where is the {label}?", f"{label} <bbox_location0>", answered=[chosen.box])
+    return Ask(f"Where is the {label}?", f"{label} <bbox_location0>", answered=[chosen.box], told=[chosen])
 
 
-def _detect(scene: Scene, turn: int, rng: random.Random) -> Ask:
+def _detect(scene: Scene, turn: int, rng: random.Random) -> Ask | None:
+    if len(scene.free) < len(scene.placed):
+        return None
     return _list_boxes("Detect all.", scene.placed)
 
 
-def _find_all(scene: Scene, turn: int, rng: random.Random) -> Ask:
-    """Every copy of the label that occurs most often."""
+def _find_all(scene: Scene, turn: int, rng: random.Random) -> Ask | None:
+    """Every copy of the label that occurs most often, in a scene that nothing was asked about."""
+    if len(scene.free) < len(scene.placed):
+        return None
     labels = [item.thing.label for item in scene.placed]
     label = max(labels, key=labels.count)
     return _list_boxes(f"Find all: {label}.", [item for item in scene.placed if item.thing.label == label])
@@ -275,7 +297,7 @@ def _find_all(scene: Scene, turn: int, rng: random.Random) -> Ask:
 
 def _list_boxes(question: str, items: Sequence[Placed]) -> Ask:
     parts = [f"{item.thing.label} <bbox_location{k}>" for k, item in enumerate(items)]
-    return Ask(question, ", ".join(parts), answered=[item.box for item in items])
+    return Ask(question, ", ".join(parts), answered=[item.box for item in items], told=items)
 
 
 TASKS: dict[str, Callable[[Scene, int, random.Random], Ask | None]] = {

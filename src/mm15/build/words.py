@@ -39,7 +39,7 @@ ROWS_PER_PAGE = 16
 SHEET = ((54, 64), (45, 54))
 """Width and height of a word's picture: one tile of the miniature, in which a letter is about as large as a patch."""
 WALL = ((116, 128), (88, 112))
-"""The same of several words, for the OCR stage: letters of that size over the 2 × 2 tiles it cuts every picture into."""
+"""The same of several words, for the OCR stage: letters of that size on the 2 × 2 tiles of each picture."""
 
 
 def build(

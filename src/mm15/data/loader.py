@@ -189,7 +189,13 @@ class Workers:
     """
 
     def __init__(
-        self, count: int, prefetch: int, timeout_s: float, sources: Sequence[Source], processor: Processor, cache_mb: int
+        self,
+        count: int,
+        prefetch: int,
+        timeout_s: float,
+        sources: Sequence[Source],
+        processor: Processor,
+        cache_mb: int,
     ) -> None:
         self._ahead = count * prefetch
         self._timeout_s = timeout_s
@@ -201,7 +207,10 @@ class Workers:
         for index in range(count):
             ours, theirs = PROCESSES.Pipe()
             process = PROCESSES.Process(
-                target=_serve, args=(theirs, sources, processor, cache_mb // count), name=f"loader worker {index}", daemon=True
+                target=_serve,
+                args=(theirs, sources, processor, cache_mb // count),
+                name=f"loader worker {index}",
+                daemon=True,
             )
             process.start()
             theirs.close()

@@ -16,6 +16,7 @@ from torch import nn
 
 from mm15.base.batch import PackedBatch
 from mm15.base.errors import ConfigError, DataError, NonFiniteError
+from mm15.base.memory import keep_freed_memory
 from mm15.train import checkpoint
 from mm15.train.log import RunLog
 from mm15.train.optim import OptimizerSet, build_optimizer, matmul_dtype, rate_factor
@@ -99,6 +100,8 @@ def train(
         MM15Error: a checkpoint could not be written.
     """
     device = next(model.parameters()).device
+    if device.type == "cpu":
+        keep_freed_memory()
     optimizer = build_optimizer(model, config.optimizer)
     start = _restore(model, optimizer, loader, folder / "checkpoints", accept_plan) if resume else _fresh(folder)
     model.compute_dtype = compute_dtype(config, device)  # type: ignore[assignment]
