@@ -117,17 +117,20 @@ def build_data(out: Path, seed: int = 0, pdfs: Path | None = None, tiny: bool = 
 
 def small_tokenizer(folder: Path) -> Tokenizer:
     """The miniature's tokenizer, from its training data: characters, because it learns to spell what it reads; whole
-    words where they are common in questions and captions; one token for each sub-image index of a small picture."""
+    words where they are common in questions, captions and answers; one token for each sub-image index of a small
+    picture."""
     counts: Counter[str] = Counter()
     for file in sorted(folder.glob("*.jsonl")):
         for _, row in read_jsonl(file):
             for turn in row.get("conversations", ()):
                 if turn["from"] == "human" or row["task"] == "caption":
                     counts.update(re.findall(r" [a-z]+|\b[A-Z][a-z]+", turn["value"]))
+                else:
+                    counts.update(re.findall(r"^[a-z]+\b|(?<=, )[a-z]+\b| [a-z]+\b", turn["value"]))
     words = sorted(word for word, count in counts.items() if count >= COMMON)
     places = [(0, 0)] + [(row, col) for row in range(1, 10) for col in range(1, 10) if row * col <= 9]
     indices = [f"({image},{row},{col})" for image in range(3) for row, col in places]
-    return train_tokenizer([string.printable], SPECIALS, [", ", *indices, *words])
+    return train_tokenizer([string.printable], SPECIALS, [", ", " (", *indices, *words])
 
 
 def run_quickstart(out: Path, seed: int = 0, pdfs: Path | None = None, tiny: bool = False) -> dict[str, Any]:

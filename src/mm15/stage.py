@@ -207,17 +207,9 @@ def _stream(
     if recipe.stage is StageName.ENCODER:
         labels = LabelSet.of(source.row(index) for source in sources for index in range(len(source)))
         policies = [recipe.split, *recipe.other_splits]
-        config = model.config
         trained = Trained(
-            EncoderModel(
-                model.vision,
-                model.connector,
-                config.connector.tokens,
-                config.decoder.width,
-                labels.size,
-                recipe.seed,
-            ),
-            DenseProcessor(labels, policies, config.vision.patch_size),
+            EncoderModel(model, labels.size, recipe.seed),
+            DenseProcessor(labels, policies, model.config.vision.patch_size),
         )
     budget = PackBudget(max_tokens=recipe.train.pack_tokens, max_tiles=recipe.train.pack_tiles)
     planner = build_planner(sources, trained.processor, recipe.mixture, budget, recipe.seed, recipe.window)

@@ -126,9 +126,9 @@ def llava_row(
 
 
 def random_size(rng: random.Random, low: int, high: int) -> tuple[int, int]:
-    """(width, height): longer side low..high px, the shorter 3/4 to 19/20 of it, either way round; never a square."""
+    """(width, height): longer side low..high px, the shorter 0.85 to 0.97 of it, either way round; never a square."""
     longer = rng.randint(low, high)
-    shorter = round(longer * rng.uniform(0.75, 0.95))
+    shorter = round(longer * rng.uniform(0.85, 0.97))
     return (longer, shorter) if rng.random() < 0.5 else (shorter, longer)
 
 
@@ -189,9 +189,7 @@ def named_thing(
     return Thing(name, cut_out(materials, name, split, drawing, rng.randint(*sides), rng))
 
 
-def cut_out(
-    materials: Materials, name: str, split: Split, drawing: int, side: int, rng: random.Random
-) -> Image.Image:
+def cut_out(materials: Materials, name: str, split: Split, drawing: int, side: int, rng: random.Random) -> Image.Image:
     """A named picture as a sticker with longest side about ``side`` px, sometimes mirrored.
 
     There are few drawings of a name to learn from: in training they are stretched, turned and tinted a little.

@@ -108,8 +108,8 @@ def make(
         title = " ".join(rng.sample(materials.words(split), rng.randint(1, 2))).capitalize()
         lines = [title, *wrap(paragraphs, rng.randint(1, 3), MAX_LINE, held, rng)]
     path = rng.choice(typefaces(materials, split))
-    body = fit_font(path, rng.randint(10, 12), lines, WIDTH - 16)
-    heading = body if task in ("line", "block") else fit_font(path, round(body.size) + 3, lines[:1], WIDTH - 16)
+    body = fit_font(path, rng.randint(10, 12), lines, WIDTH - 20)
+    heading = body if task in ("line", "block") else fit_font(path, round(body.size) + 3, lines[:1], WIDTH - 20)
     image, boxes = sheet([(line, body if at else heading) for at, line in enumerate(lines)], rng, least=WALL)
     question, answer = _ask(task, lines, boxes, image, rng)
     return Item(task, question, answer, image, [box for line in boxes for box in line])
@@ -144,7 +144,7 @@ def kv_item(index: int, split: Split, seed: int, materials: Materials, form: For
     if not is_ocr:
         lines = [part for line in lines for part in line.split(" ")]
     path = rng.choice(typefaces(materials, split))
-    font = fit_font(path, rng.randint(12, 14), lines, WIDTH - 16) if is_ocr else fit_font(path, 10, lines, 56)
+    font = fit_font(path, rng.randint(12, 14), lines, WIDTH - 20) if is_ocr else fit_font(path, 10, lines, 56)
     image, boxes = sheet([(line, font) for line in lines], rng, gap=0, least=WALL if is_ocr else SHEET)
     chars = [box for line in boxes for box in line]
     if is_ocr:

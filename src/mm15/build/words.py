@@ -124,7 +124,7 @@ def typeset(
 ) -> tuple[Image.Image, list[CharBox]]:
     """Words or numbers on a sheet, one below the other, with their char boxes."""
     (width, height) = (rng.randint(*side) for side in paper_size)
-    font = fit_font(rng.choice(fonts), rng.randint(12, 15), texts, width - 6)
+    font = fit_font(rng.choice(fonts), rng.randint(12, 15), texts, width - 8)
     if photos and rng.random() < 0.05:
         image, ink = fade(photo_crop(photos, width, height, rng), rng)
     else:

@@ -21,9 +21,9 @@ from mm15.base.catalogue import did_you_mean
 from mm15.base.errors import BundleError, ConfigError, SkipSample
 
 WORDS = r"\(\p{N},\p{N},\p{N}\)|, |\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+"
-"""Where merges may happen in a trained tokenizer: inside words, never across the digits of a number (coordinates stay
-readable). A sub-image's index, ``(0,2,1)``, and the comma between coordinates may each become one token: they are most
-of the text around a picture."""
+"""The pieces of a text that may be one token of a trained tokenizer: words, never two digits of a number (coordinates
+stay readable). A sub-image's index, ``(0,2,1)``, and the comma between coordinates may each become one token: they are
+most of the text around a picture."""
 
 
 class Tokenizer:
@@ -138,21 +138,19 @@ def _parsed(source: str) -> dict:
 def train_tokenizer(texts: Iterable[str], specials: Sequence[str], words: Sequence[str] = ()) -> Tokenizer:
     """A small tokenizer: the 256 bytes, every character of the texts, the given words, then the special tokens.
 
-    A word is built from its first character on, so its beginnings become tokens too, and no merge starts inside a word:
-    a word given with its leading space leaves the spelling of an answer that begins with it alone. Text with characters
-    it has not seen is written in UTF-8 bytes, so ``decode(encode(text)) == text`` for every text. The digits of a
-    number are never merged. The same arguments give the same file.
+    A given word is one token where it stands alone; every other word is spelt, also one that begins like it. Text with
+    characters it has not seen is written in UTF-8 bytes, so ``decode(encode(text)) == text`` for every text. The digits
+    of a number are never merged. The same arguments give the same file.
 
     Args:
         texts: whose characters become tokens.
         specials: names of the special tokens; they take the last ids, in this order.
-        words: strings that become one token each, such as " the" or "(0,2,1)".
+        words: strings that become one token each, such as " the" or "(0,2,1)"; each must be one piece of ``WORDS``.
     """
     alphabet = sorted(set().union(*texts, *words))
-    merges = list(dict.fromkeys((word[:end], word[end]) for word in words for end in range(1, len(word))))
-    tokens = [f"<0x{byte:02X}>" for byte in range(256)] + alphabet + [left + right for left, right in merges]
+    tokens = [f"<0x{byte:02X}>" for byte in range(256)] + alphabet + list(words)
     vocab = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
-    backend = tokenizers.Tokenizer(models.BPE(vocab=vocab, merges=merges, byte_fallback=True))
+    backend = tokenizers.Tokenizer(models.BPE(vocab=vocab, merges=[], byte_fallback=True, ignore_merges=True))
     backend.pre_tokenizer = pre_tokenizers.Split(Regex(WORDS), "isolated")
     backend.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
     return Tokenizer(backend.to_str()).with_specials(specials)

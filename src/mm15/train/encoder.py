@@ -26,9 +26,7 @@ from mm15.base.types import Sample
 from mm15.images.pixels import open_picture
 from mm15.images.split import SplitPolicy, TileSlot, choose_grid, split_image, tile_layout
 from mm15.io.media import read_bytes
-from mm15.model.connector import Connector
-from mm15.model.multimodal import ModelOutput
-from mm15.model.vit import VisionTransformer
+from mm15.model.multimodal import ModelOutput, MultimodalModel
 from mm15.processor import Cost, ProcessorConfig
 
 QUESTIONS = ("class", "colour", "left", "top", "right", "bottom", "second")
@@ -165,7 +163,9 @@ class DenseProcessor:
         middle_X = (np.arange(2 * side) + 0.5) * patch / 2
         rows_R = np.arange(side)
         first, last = np.round(y1 / patch), np.round(y2 / patch)
-        in_row_RC = (rows_R[:, None] >= first) & (rows_R[:, None] < np.maximum(last, first + 1))
+        tile = side * patch
+        shown_C = (np.minimum(x2, tile) - np.maximum(x1, 0) >= 1) & (np.minimum(y2, tile) - np.maximum(y1, 0) >= 1)
+        in_row_RC = shown_C & (rows_R[:, None] >= first) & (rows_R[:, None] < np.maximum(last, first + 1))
         away_XC = np.maximum(np.maximum(x1 - middle_X[:, None], middle_X[:, None] - x2), 0)
         away_RXC = np.where(in_row_RC[:, None], away_XC[None], np.inf)
         nearest_RX = away_RXC.argmin(axis=2)
@@ -197,20 +197,18 @@ class EncoderModel(nn.Module):
     knows in its input. Forward has the face of ``MultimodalModel``.
 
     Args:
-        width: of the connector's tokens, ``pooled`` × ``pooled`` per tile.
+        model: whose tower and connector are trained; its decoder is left alone.
 
     Raises:
         ConfigError: the patches of a tile are not a whole number per token.
     """
 
-    def __init__(
-        self, vision: VisionTransformer, connector: Connector, tokens: int, width: int, num_labels: int, seed: int = 0
-    ) -> None:
+    def __init__(self, model: MultimodalModel, num_labels: int, seed: int = 0) -> None:
         super().__init__()
-        self.vision = vision
-        self.connector = connector
+        self.vision, self.connector = model.vision, model.connector
         self.num_labels = num_labels
-        self.pooled, grid = math.isqrt(tokens), vision.config.grid
+        tokens, grid, width = model.config.connector.tokens, model.config.vision.grid, model.config.decoder.width
+        self.pooled = math.isqrt(tokens)
         if self.pooled**2 != tokens or grid % self.pooled:
             raise ConfigError([f"dense labels need {grid} x {grid} patches in equal squares, not {tokens} tokens"])
         self.patches = grid // self.pooled

@@ -96,8 +96,8 @@ def test_prompts_are_short_and_tell_the_tasks_apart(tmp_path):
                 assert answer and answer == answer.strip()
                 tasks_of.setdefault(question, set()).add(row.get("task") or row["task_name"])
     shared = {frozenset(tasks) for tasks in tasks_of.values() if len(tasks) > 1}
-    # A word is a word, wherever it was cut out.
-    assert shared <= {frozenset({"word", "page_word"})}
+    # A word is a word, wherever it was cut out, and a text a text.
+    assert shared <= {frozenset({"word", "page_word"}), frozenset({"block", "kv_text"})}
 
 
 def test_the_two_forms_show_different_pictures(tmp_path):

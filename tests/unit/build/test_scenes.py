@@ -74,7 +74,7 @@ def test_splits_differ_in_rows_and_only_heldout_shows_unseen_names(built):
 def test_pictures_have_the_size_of_their_row_and_prompts_are_short(built, kind, split):
     for row in rows(built, f"scenes_{kind}", split):
         assert Image.open(built / split / row["image"]).size == (row["width"], row["height"])
-        assert row["width"] != row["height"] and 64 <= max(row["width"], row["height"]) <= 96
+        assert row["width"] != row["height"] and 48 <= max(row["width"], row["height"]) <= 64
         assert 1 <= len(row["objects"]) <= 4
         for entry in row["objects"]:
             x1, y1, x2, y2 = entry["box"]
@@ -140,7 +140,27 @@ def test_general_answers_follow_from_the_objects(built, name, split):
             assert len(answer.split()) == 1
             check_answer(row, question, answer)
     if name == "talk":
-        assert Counter(len(turns(row)) for row in rows(built, name))[3] > 48
+        assert Counter(len(turns(row)) for row in rows(built, name))[3] > 40
+
+
+def test_no_question_can_be_answered_from_another_one(built):
+    several = 0
+    for row in rows(built, "talk_boxes"):
+        told = [tuple(box) for boxes in row["box_x1y1x2y2"] for box in boxes]
+        assert len(told) == len(set(told))
+        several += len(turns(row)) > 1
+    for row in rows(built, "talk"):
+        asked = [question for question, _ in turns(row)]
+        assert len(asked) == len(set(asked))
+        for entry in row["objects"]:
+            about = [
+                words
+                for words in (f"{question} {answer}".replace("?", "").split() for question, answer in turns(row))
+                if entry["name"] in words or {"shape", entry.get("color")} <= set(words)
+            ]
+            assert len(about) <= 1, (entry, about)
+        several += len(turns(row)) > 1
+    assert several > 100
 
 
 def test_tasks_and_answers_are_balanced(built):
@@ -177,7 +197,7 @@ def test_boxes_of_questions_and_answers_are_those_of_the_objects(built, name):
                 assert len(found) == [label(entry) for entry in row["objects"]].count(wanted)
     tasks = Counter(row["task"] for row in rows(built, name))
     if name == "scenes_refer_ground":
-        assert tasks == {"ground": 48, "refer": 32, "detect": 16, "find-all": 16}
+        assert tasks == {"ground": 42, "refer": 42, "detect": 14, "find-all": 14}
 
 
 def test_unseen_rows_ask_about_the_unseen_name(built):

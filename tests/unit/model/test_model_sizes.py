@@ -33,7 +33,7 @@ def test_presets_have_the_published_grids():
 @pytest.mark.parametrize(
     ("schema", "change", "message"),
     [
-        (VisionConfig, {"image_size": 50}, "image_size 50 is not a multiple of patch_size 12"),
+        (VisionConfig, {"image_size": 50}, "image_size 50 is not a multiple of patch_size 8"),
         (VisionConfig, {"heads": 5}, "width 96 is not a multiple of heads 5"),
         (VisionConfig, {"width": 0}, "width: Input should be greater than 0"),
         (ConnectorConfig, {"tokens": 10}, "tokens 10 must be a perfect square"),

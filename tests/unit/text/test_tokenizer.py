@@ -145,8 +145,9 @@ def test_given_words_become_one_token_and_spellings_stay_single() -> None:
     tokenizer = train_tokenizer(["the dog and the cat at (123)"], SPECIALS, words)
     for word in words:
         assert len(tokenizer.encode(word)) == 1
-    # No merge starts inside a word: an answer that begins with one is spelt.
+    # Whole words only: without its space it is another word, and what begins like one is spelt.
     assert len(tokenizer.encode("the")) == len("the")
+    assert len(tokenizer.encode(" doge")) == len(" doge")
     assert len(tokenizer.encode("[123, 45]")) == len("[123") + 1 + len("45]")
     again = train_tokenizer(["the dog and the cat at (123)"], SPECIALS, words)
     assert tokenizer.fingerprint == again.fingerprint

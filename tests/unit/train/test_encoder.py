@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 
 from mm15.base.batch import IGNORE, EncodedSample, pack
-from mm15.base.errors import SkipSample
+from mm15.base.errors import ConfigError, SkipSample
 from mm15.base.rng import numpy_rng
 from mm15.base.types import Category, ImagePart, MediaRef, Sample, assistant, user
 from mm15.images.split import SplitPolicy, tile_layout
@@ -46,12 +47,12 @@ def labels_of(encoded: EncodedSample, side: int = 4) -> torch.Tensor:
 
 
 def answer(label: int, colour: int, left: int, top: int, right: int, bottom: int) -> list[int]:
-    return [label, colour, *(FIRST_BIN + bin for bin in (left, top, right, bottom))]
+    return [label, colour, *(FIRST_BIN + bin for bin in (left, top, right, bottom)), IGNORE]
 
 
 def no_edges(values: list[int]) -> list[int]:
     """Every other row of patches of a box tells its edges; this is the answer of the rows between."""
-    return [*values[:2], *[IGNORE] * 4]
+    return [*values[:2], *[IGNORE] * 5]
 
 
 def background(tiles: int) -> torch.Tensor:
@@ -83,17 +84,18 @@ def test_labels_lie_on_the_patches_of_tiles_and_overview():
         (0, 0),
     ]
     encoded = DenseProcessor(LABELS, [POLICY], patch=4).encode(made(48, 32, WIDE))
-    star = answer(STAR, RED, left=3, top=3, right=9, bottom=9)  # (5, 5, 13, 13) of 16 px, in twelfths
-    letter = [A, *[IGNORE] * 5]  # (9, 3, 16, 13) of its left tile, (0, 3, 9, 13) of its right one
+    star = answer(STAR, RED, left=5, top=5, right=13, bottom=13)  # (5, 5, 13, 13) of 16 px, in sixteenths
+    letter = [A, *[IGNORE] * 5, A]  # (9, 3, 16, 13) of its left tile, (0, 3, 9, 13) of its right one
+    left_half = [A, *[IGNORE] * 6]
     expect(
         encoded,
         {
             1: {(row, column): values for row, values in ((1, star), (2, no_edges(star))) for column in (1, 2)},
             3: {(row, column): letter for row in (1, 2) for column in (2, 3)},
-            4: {(row, column): letter for row in (1, 2) for column in (0, 1)},
+            4: {(row, column): letter if column < 2 else left_half for row in (1, 2) for column in (0, 1, 2)},
             6: {
-                (0, 2): answer(STAR, RED, left=5, top=1, right=7, bottom=3),  # (7, 1.7, 9.7, 4.3)
-                (2, 1): [IGNORE] * 6,  # (3, 6.3, 8.3, 9.7): too small to read, and not background either
+                (0, 2): answer(STAR, RED, left=7, top=1, right=9, bottom=4),  # (7, 1.7, 9.7, 4.3)
+                (2, 2): [IGNORE] * 7,  # (3, 6.3, 8.3, 9.7): too small to read, and not background either
             },
         },
     )
@@ -104,7 +106,7 @@ def test_a_character_is_labelled_from_the_height_at_which_it_can_be_read():
         encoded = DenseProcessor(LABELS, [POLICY], patch=4).encode(
             made(48, 32, {"chars": [["A", 4, 4, 12, 4 + height]]})
         )
-        assert labels_of(encoded)[0, 1:3, 1:3, 0].tolist() == [[label] * 2] * 2
+        assert labels_of(encoded)[0, 1, 1:3].tolist() == [[label, *[IGNORE] * 5, label]] * 2
 
 
 def test_the_overview_first_has_the_same_labels_first():
@@ -121,7 +123,7 @@ def test_an_unsplit_tall_picture_is_scaled_by_its_longer_side():
     whole = SplitPolicy(tile=16, mode="none")  # type: ignore[arg-type]
     meta = {"objects": [{"name": "dog", "box": [11, 21, 20, 40]}]}
     encoded = DenseProcessor(LABELS, [whole], patch=4).encode(made(20, 40, meta))
-    dog = answer(DOG, 0, left=3, top=6, right=6, bottom=EDGE_BINS - 1)  # (4.4, 8.4, 8, 16)
+    dog = answer(DOG, 0, left=4, top=8, right=8, bottom=EDGE_BINS - 1)  # (4.4, 8.4, 8, 16)
     expect(encoded, {0: {(2, 1): dog, (3, 1): no_edges(dog)}})
 
 
@@ -134,7 +136,7 @@ def test_later_entries_lie_on_top_and_slivers_do_not_count():
     encoded = DenseProcessor(LABELS, [POLICY], patch=4).encode(made(64, 32, meta))
     labels = labels_of(encoded)
     assert [tuple(slot) for slot in tile_layout(32, 64, POLICY)][:4] == [(1, 1), (1, 2), (1, 3), (1, 4)]
-    assert labels[0, 1, 1].tolist() == answer(STAR, BLUE, left=3, top=3, right=5, bottom=5), "thinner than a patch"
+    assert labels[0, 1, 1].tolist() == answer(STAR, BLUE, left=5, top=5, right=7, bottom=7), "thinner than a patch"
     dog = torch.tensor(answer(DOG, 0, left=0, top=0, right=EDGE_BINS - 1, bottom=EDGE_BINS - 1))
     assert (labels[0, ::2] == dog).all(-1).sum() == 8
     assert (labels[0, 1::2, :, :2] == dog[:2]).all(-1).sum() == 7
@@ -150,7 +152,7 @@ def test_every_policy_is_used_by_some_pictures_and_always_the_same_one():
         sample = made(48 + number, 32, WIDE, key=f"set/{number}")
         encoded, cost = processor.encode(sample), processor.count(sample)
         assert (encoded.num_tokens, encoded.num_tiles) == cost
-        assert encoded.num_tokens == encoded.num_tiles * processor.tokens_per_tile == encoded.num_tiles * 4 * 4 * 6
+        assert encoded.num_tokens == encoded.num_tiles * processor.tokens_per_tile == encoded.num_tiles * 4 * 4 * 7
         assert (encoded.tokens_T == processor.image_token).all()
         assert torch.equal(processor.encode(sample).labels_T, encoded.labels_T)
         tiles[number] = encoded.num_tiles
@@ -202,8 +204,8 @@ def test_the_model_answers_at_labelled_places_from_their_own_tile():
     samples = [processor.encode(made(48, 32, WIDE)), processor.encode(made(32, 48, WIDE, key="set/1"))]
     batch = pack(samples, processor.image_token, processor.tokens_per_tile)
     batch.check()
-    vision, width = debug_model().vision, CONFIG.vision.width
-    model = EncoderModel(vision, width, LABELS.size, seed=3)
+    whole = debug_model()
+    model = EncoderModel(whole, LABELS.size, seed=3)
     output = model(batch)
     assert torch.equal(output.positions_L, (batch.labels_T != IGNORE).nonzero().flatten())
     assert torch.equal(output.targets_L, batch.labels_T[output.positions_L])
@@ -215,5 +217,33 @@ def test_the_model_answers_at_labelled_places_from_their_own_tile():
     in_tile_8 = output.positions_L // processor.tokens_per_tile == 8
     assert torch.equal(changed, in_tile_8) and in_tile_8.any()
 
-    again = EncoderModel(vision, width, LABELS.size, seed=3)
+    again = EncoderModel(whole, LABELS.size, seed=3)
     assert torch.equal(again.head.weight, model.head.weight), "the head follows the seed"
+
+
+def test_each_token_answers_for_the_patches_it_was_pooled_from():
+    model = EncoderModel(debug_model(), num_labels=3)
+    # The head copies out which token, and which of its patches, an answer came from.
+    tokens, patches = model.pooled**2, model.patches**2
+    assert (tokens, patches) == (4, 4)
+    model.vision.forward = lambda tiles, dtype: torch.zeros(1, 16, 1)  # type: ignore[method-assign]
+    model.connector.forward = lambda x: torch.arange(4.0)[None, :, None]  # type: ignore[method-assign]
+    model.head = torch.nn.Linear(1, patches * len(QUESTIONS) * 3)
+    with torch.no_grad():
+        model.head.weight.fill_(10.0)
+        model.head.bias.copy_(torch.arange(4.0).repeat_interleave(len(QUESTIONS) * 3))
+    sample = DenseProcessor(LABELS, [SplitPolicy(tile=16, mode="none")], patch=4).encode(made(30, 31, WIDE))  # type: ignore[arg-type]
+    everything = replace(sample, labels_T=torch.zeros_like(sample.labels_T))
+    logits = model(pack([everything], -1, 16 * len(QUESTIONS))).logits_LV
+    told = logits[:, 0].reshape(4, 4, len(QUESTIONS))[..., 0]
+    assert told.tolist() == [[0, 1, 10, 11], [2, 3, 12, 13], [20, 21, 30, 31], [22, 23, 32, 33]]
+
+
+def test_tokens_that_are_no_square_of_patches_are_refused():
+    odd = SimpleNamespace(
+        vision=torch.nn.Identity(),
+        connector=torch.nn.Identity(),
+        config=CONFIG.model_copy(update={"connector": CONFIG.connector.model_copy(update={"tokens": 9})}),
+    )
+    with pytest.raises(ConfigError, match="4 x 4 patches in equal squares, not 9 tokens"):
+        EncoderModel(odd, 3)  # type: ignore[arg-type]
