@@ -37,7 +37,11 @@ def load_font(path: Path, size: int) -> ImageFont.FreeTypeFont:
 def fit_font(path: Path, size: int, texts: Sequence[str], width: int) -> ImageFont.FreeTypeFont:
     """The typeface at ``size``, or at the largest smaller size at which no text is wider than ``width`` pixels."""
     natural = max(map(load_font(path, size).getlength, texts))
-    return load_font(path, size if natural <= width else int(size * width / natural))
+    size = size if natural <= width else max(1, int(size * width / natural))
+    # Hinting makes small sizes wider than their share.
+    while size > 1 and max(map(load_font(path, size).getlength, texts)) > width:
+        size -= 1
+    return load_font(path, size)
 
 
 def draw_text(

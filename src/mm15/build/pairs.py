@@ -65,11 +65,13 @@ def _row(materials: Materials, split: Split, seed: int, name: str, index: int, s
     task = tasks[slot]
     if task in ("same", "both"):
         pictures, question, answer = _two_drawings(materials, split, task, turn % 2 == 0, rng)
+        turns = [(question, answer)]
     elif task in ("which", "which-of-three"):
-        pictures, question, answer = _which(materials, split, 2 if task == "which" else 3, turn, rng)
+        pictures, turns = _which(materials, split, 2 if task == "which" else 3, turn, rng)
     else:
         pictures, question, answer = _changed(materials, split, task, turn % 2 == 0, rng)
-    return llava_row(f"{name}/{index}", task, [save(picture) for picture in pictures], pictures, [(question, answer)])
+        turns = [(question, answer)]
+    return llava_row(f"{name}/{index}", task, [save(picture) for picture in pictures], pictures, turns)
 
 
 def _two_drawings(
@@ -93,18 +95,31 @@ def _two_drawings(
 
 def _which(
     materials: Materials, split: Split, count: int, turn: int, rng: random.Random
-) -> tuple[list[Image.Image], str, str]:
-    """Pictures of different objects; one is asked for. Places take turns."""
-    names = rng.sample(materials.names, count)
-    pictures = [
-        _picture(materials, split, [named_thing(materials, name, split, rng, SIDES), *_maybe_shape(rng)], rng)
-        for name in names
-    ]
-    place = turn % count
-    asked = with_article(names[place])
-    if count == 2:
-        return pictures, f"Which has {asked}, first or second?", ("first", "second")[place]
-    return pictures, f"Which has {asked}: 1, 2 or 3?", str(place + 1)
+) -> tuple[list[Image.Image], list[tuple[str, str]]]:
+    """Pictures of different objects; held out, one of them is asked for, places in turn.
+
+    In training a picture may show two objects, and several are asked for.
+    """
+    several = split == "train" and rng.random() < 0.7
+    names = rng.sample(materials.names, count * (2 if several else 1))
+    groups = [names[place::count] for place in range(count)]
+    sides = (SIDES[0], 26) if several else SIDES
+    pictures = []
+    for group in groups:
+        things = [named_thing(materials, name, split, rng, sides) for name in group]
+        pictures.append(_picture(materials, split, things if several else [*things, *_maybe_shape(rng)], rng))
+    # Places are drawn one by one, so that the first answers do not tell the next.
+    asked = []
+    for place in [turn % count] + [rng.randrange(count) for _ in range(count - 1 if several else 0)]:
+        if groups[place]:
+            asked.append((groups[place].pop(), place))
+    turns = []
+    for name, place in asked:
+        if count == 2:
+            turns.append((f"Which has {with_article(name)}, first or second?", ("first", "second")[place]))
+        else:
+            turns.append((f"Which has {with_article(name)}: 1, 2 or 3?", str(place + 1)))
+    return pictures, turns
 
 
 def _changed(

@@ -55,6 +55,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "ground_unseen": ("ground-unseen",),
 }
 """Kind → its tasks, in the order in which rows take them; a task named twice gets a double share."""
+CHEAP = ("exists",) * 3
+"""Asked again about other names where a picture has several questions: each takes a search of the whole picture."""
 BOXED = {"refer", "ground", "refer_ground", "refer_unseen", "ground_unseen"}
 YES_NO = ("yes", "no")
 CLEAR = 0.25
@@ -131,7 +133,8 @@ def _row(
     turn = round_ * tasks.count(task) + tasks[:slot].count(task)
     scene, first = _suitable(materials, split, task, turn, rng)
     asks, left = [first], scene.without(first.told)
-    for other in rng.sample(tasks, len(tasks)) if turns > 1 else ():
+    pool = tasks + (CHEAP if "exists" in tasks else ())
+    for other in rng.sample(pool, len(pool)) if turns > 1 else ():
         ask = TASKS[other](left, rng.randrange(1 << 20), rng)
         if ask and len(asks) < turns and ask.question not in [before.question for before in asks]:
             asks.append(ask)

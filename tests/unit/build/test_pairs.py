@@ -30,7 +30,7 @@ def rows(built, split):
 
 
 def ask(row):
-    question, answer = (turn["value"] for turn in row["conversations"])
+    question, answer = (turn["value"] for turn in row["conversations"][:2])
     return question.replace("<image>", "").strip(), answer
 
 
