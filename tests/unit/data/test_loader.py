@@ -14,7 +14,7 @@ import torch
 from data_fixture import small_processor, write_pictures, write_texts
 from mm15.base.batch import PackedBatch
 from mm15.base.errors import MM15Error, PlanMismatch, SkipBudgetExceeded
-from mm15.data.loader import Loader
+from mm15.data.loader import Loader, SampleCache
 from mm15.data.mixture import MixtureConfig
 from mm15.data.planner import PackBudget, Planner, build_planner
 from mm15.data.source import Source, open_sources
@@ -41,6 +41,42 @@ def test_batches_hold_the_planned_samples_within_the_budget(tmp_path: Path):
         assert batch.tokens_T.numel() <= 400 and batch.tiles_NCHW.shape[0] <= 40
         assert loader.data_wait > 0
     assert loader.drawn.total() == sum(len(planner.pack(k)) for k in range(20)) and not loader.skips
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_cache_changes_no_batch_and_reads_no_row_twice(tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch):
+    planner, sources = plan(tmp_path)
+    plain = take(Loader(planner, sources, small_processor()), 25)
+    read: list[tuple[str, int]] = []
+    original = Source.sample
+
+    def sample(self: Source, row: int) -> Any:
+        read.append((self.name, row))
+        return original(self, row)
+
+    monkeypatch.setattr(Source, "sample", sample)
+    with Loader(planner, sources, small_processor(), workers=workers, cache_mb=64) as loader:
+        for (number, batch), (again, kept) in zip(plain, take(loader, 25), strict=True):
+            assert number == again and batch.keys == kept.keys
+            assert torch.equal(batch.tokens_T, kept.tokens_T) and torch.equal(batch.tiles_NCHW, kept.tiles_NCHW)
+    drawn = [key for _, batch in plain for key in batch.keys]
+    assert len(drawn) > len(set(drawn)), "the test needs rows that are drawn again"
+    if not workers:
+        assert len(read) == len(set(read)) == len(set(drawn))
+
+
+def test_a_full_cache_keeps_what_it_has(tmp_path: Path):
+    _, sources = plan(tmp_path)
+    processor, source = small_processor(), sources[0]
+    first = processor.encode(source.sample(0))
+    size = sum(tensor.nbytes for tensor in (first.tokens_T, first.labels_T, first.tiles_NCHW))
+    cache = SampleCache(1)
+    room = (1 << 20) // size
+    assert room >= 1
+    kept = [cache.encode((0, row), source, processor) for row in range(20)]
+    assert all(cache.encode((0, row), source, processor) is kept[row] for row in range(min(room, 10)))
+    nothing = SampleCache(0)
+    assert nothing.encode((0, 0), source, processor) is not nothing.encode((0, 0), source, processor)
 
 
 def test_restart_from_a_state_gives_the_same_tail_for_any_number_of_ranks(tmp_path: Path):

@@ -1,8 +1,9 @@
+import pytest
 import torch
 import torch.nn.functional as F
 from torch.autograd import gradcheck
 
-from mm15.model.layers import Linear, RMSNorm, Rotation, Table, activate, init_weights
+from mm15.model.layers import GridTable, Linear, RMSNorm, Rotation, Table, activate, init_weights
 from mm15.model.multimodal import MultimodalModel
 from mm15.model.sizes import SIZES
 
@@ -89,3 +90,19 @@ def test_a_model_is_built_without_memory_and_filled_later():
     now = MultimodalModel(SIZES["debug"])
     now.init_weights(1)
     assert all(torch.equal(a, b) for a, b in zip(late.parameters(), now.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(("side", "width", "front"), [(8, 96, 0), (4, 32, 1), (3, 10, 1)])
+def test_a_grid_table_starts_with_neighbours_alike(side: int, width: int, front: int):
+    table = GridTable(side, width, front)
+    with torch.no_grad():
+        table.start(torch.Generator())
+    assert table.weight.shape == (front + side**2, width)
+    assert not table.weight[:front].any()
+    rows = table.weight[front:].detach()
+    # Whole waves have one length; channels that are left over (10 = 2 · 4 + 2) stay zero.
+    assert torch.allclose(rows.square().mean(1), torch.full((side**2,), 0.25 * (width // 4 * 4) / width), atol=1e-5)
+    likeness = (rows @ rows.T).view(side, side, side, side)
+    here = likeness[0, 0]
+    assert torch.allclose(here, here.T, atol=1e-4), "rows and columns are told alike"
+    assert here[0, 0] > here[0, 1] > here[0, 2] and here[0, 1] > here[1, 1]
