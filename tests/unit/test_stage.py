@@ -137,16 +137,16 @@ def test_a_run_whose_data_changed_is_not_resumed_unseen(small_data: Path, tmp_pa
     assert resume_stage(tmp_path / "run", accept_plan=True).finished
 
 
-def test_the_encoder_stage_trains_the_encoder_and_nothing_else(small_data: Path, tmp_path: Path):
+def test_the_encoder_stage_trains_encoder_and_connector_and_nothing_else(small_data: Path, tmp_path: Path):
     result = start_stage(small_recipe("encoder", train={"steps": 2}), tmp_path / "encoder", small_data)
-    assert result.finished and result.tokens == result.tiles * 4 * 4 * 6
+    assert result.finished and result.tokens == result.tiles * 4 * 4 * 7
     trained = load_bundle(tmp_path / "encoder" / "bundle").model
     fresh = MultimodalModel(trained.config)
     fresh.init_weights(0)
     before, after = fresh.state_dict(), trained.state_dict()
     assert before.keys() == after.keys(), "the dense head stays behind"
     moved = {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
-    assert moved == {"vision"}
+    assert moved == {"vision", "connector"}
 
 
 def test_another_tile_size_resizes_positions_and_keeps_everything_else(
