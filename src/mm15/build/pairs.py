@@ -80,9 +80,9 @@ def _two_drawings(
     """Two pictures with an object each: of one name, in different drawings, or of two names."""
     asked, other = rng.sample(materials.names, 2)
     names = [asked, asked] if yes else [asked, other]
-    drawings = [(split, rng.randrange(len(materials.pictures(asked, split))))]
+    drawings: list[tuple[Split, int]] = [(split, rng.randrange(len(materials.pictures(asked, split))))]
     # The second drawing is a training one in both splits, for yes and for no: where it comes from tells nothing.
-    choices = [("train", k) for k in range(len(materials.pictures(names[1], "train")))]
+    choices: list[tuple[Split, int]] = [("train", k) for k in range(len(materials.pictures(names[1], "train")))]
     drawings.append(rng.choice([drawing for drawing in choices if not yes or drawing != drawings[0]]))
     things = [
         Thing(name, cut_out(materials, name, side, drawing, rng.randint(18, 34), rng))
