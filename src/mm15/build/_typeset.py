@@ -20,6 +20,8 @@ from mm15.build.materials import Materials, Split
 
 CharBox = list
 Color = tuple[int, int, int]
+Size = tuple[tuple[int, int], tuple[int, int]]
+"""Ranges of a width and a height in pixels."""
 
 
 @lru_cache(maxsize=8)
@@ -95,7 +97,7 @@ def sheet(
     lines: Sequence[tuple[str, ImageFont.FreeTypeFont]],
     rng: random.Random,
     gap: float = 1.0,
-    least: tuple[tuple[int, int], tuple[int, int]] = ((48, 48), (1, 1)),
+    least: Size = ((48, 48), (1, 1)),
 ) -> tuple[Image.Image, list[list[CharBox]]]:
     """Left-aligned lines on plain paper, cut to their size plus a random margin of 3-8 px.
 

@@ -178,7 +178,7 @@ def page_line(page: PageText, held: frozenset[str], rng: random.Random) -> Item 
 
 
 def page_block(page: PageText, held: frozenset[str], rng: random.Random) -> Item | None:
-    """The beginning of two or three real lines, or None if a few tries find none that may be shown."""
+    """The beginning of three or four real lines, or None if a few tries find none that may be shown."""
     for _ in range(30):
         block = flush_block(page, rng.randint(3, 4), MAX_LINE, rng)
         lines = [text_of(line) for line in block or ()]

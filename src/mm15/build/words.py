@@ -21,7 +21,7 @@ from PIL import Image, ImageOps
 from mm15.base.rng import python_rng, seed_of
 from mm15.build._items import Form, Item, write_items
 from mm15.build._pdf import PageReport, PageText, crop_words, read_page, text_of, usable_pages
-from mm15.build._typeset import CharBox, colors, draw_text, fade, fit_font, typefaces, wear
+from mm15.build._typeset import CharBox, Size, colors, draw_text, fade, fit_font, typefaces, wear
 from mm15.build.canvas import BuildReport, photo_crop
 from mm15.build.materials import Materials, Split
 
@@ -32,7 +32,6 @@ TASKS = {
     "number": "Read the number.",
 }
 """Task → question. A ``page_word`` is cut out of a real page; ``words`` are several, on lines one below the other."""
-Size = tuple[tuple[int, int], tuple[int, int]]
 ROWS_PER_PAGE = 16
 """Neighbouring rows come from one page, so that a worker opens it once."""
 

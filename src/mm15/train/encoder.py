@@ -3,7 +3,7 @@
 MM1.5 starts from a CLIP-pretrained encoder; a miniature built from nothing has none, so its encoder
 first learns, for every patch, what lies under it: a character or a named thing, its colour, and the edges of its box.
 This is ours, not the paper's. It runs through the same loader, step and loop as every other stage: a "processor" that
-turns a sample into tiles and patch labels, and a model that answers six questions per patch.
+turns a sample into tiles and patch labels, and a model that answers seven questions per patch.
 
 Legend: N tiles, P patches per tile, Q questions, V labels.
 """
@@ -65,7 +65,7 @@ class LabelSet:
 
 
 class DenseProcessor:
-    """Sample → all tiles of its picture and six labels per patch. Same face as ``processor.Processor``.
+    """Sample → all tiles of its picture and seven labels per patch. Same face as ``processor.Processor``.
 
     Rows without ``objects`` and ``chars`` raise ``SkipSample``: they have nothing to teach here.
     """

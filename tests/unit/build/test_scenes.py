@@ -140,7 +140,9 @@ def test_general_answers_follow_from_the_objects(built, name, split):
             assert len(answer.split()) == 1
             check_answer(row, question, answer)
     if name == "talk":
-        assert Counter(len(turns(row)) for row in rows(built, name))[3] > 40
+        # Nothing is asked about twice, so a scene of few things may have fewer questions than the three allowed.
+        for row in rows(built, name):
+            assert min(3, len(row["objects"])) <= len(turns(row)) <= 3
 
 
 def test_no_question_can_be_answered_from_another_one(built):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +14,8 @@ from mm15.base.batch import IGNORE, EncodedSample, pack
 from mm15.base.errors import ConfigError, SkipSample
 from mm15.base.rng import numpy_rng
 from mm15.base.types import Category, ImagePart, MediaRef, Sample, assistant, user
-from mm15.images.split import SplitPolicy, tile_layout
+from mm15.images.split import SplitMode, SplitPolicy, tile_layout
+from mm15.model.multimodal import MultimodalModel
 from mm15.train.encoder import EDGE_BINS, LEGIBLE, QUESTIONS, DenseProcessor, EncoderModel, LabelSet
 from training_fixture import CONFIG, debug_model
 
@@ -221,18 +221,19 @@ def test_the_model_answers_at_labelled_places_from_their_own_tile():
     assert torch.equal(again.head.weight, model.head.weight), "the head follows the seed"
 
 
-def test_each_token_answers_for_the_patches_it_was_pooled_from():
+def test_each_token_answers_for_the_patches_it_was_pooled_from(monkeypatch: pytest.MonkeyPatch):
     model = EncoderModel(debug_model(), num_labels=3)
     # The head copies out which token, and which of its patches, an answer came from.
     tokens, patches = model.pooled**2, model.patches**2
     assert (tokens, patches) == (4, 4)
-    model.vision.forward = lambda tiles, dtype: torch.zeros(1, 16, 1)  # type: ignore[method-assign]
-    model.connector.forward = lambda x: torch.arange(4.0)[None, :, None]  # type: ignore[method-assign]
+    monkeypatch.setattr(model.vision, "forward", lambda tiles, dtype: torch.zeros(1, 16, 1))
+    monkeypatch.setattr(model.connector, "forward", lambda x: torch.arange(4.0)[None, :, None])
     model.head = torch.nn.Linear(1, patches * len(QUESTIONS) * 3)
     with torch.no_grad():
         model.head.weight.fill_(10.0)
         model.head.bias.copy_(torch.arange(4.0).repeat_interleave(len(QUESTIONS) * 3))
-    sample = DenseProcessor(LABELS, [SplitPolicy(tile=16, mode="none")], patch=4).encode(made(30, 31, WIDE))  # type: ignore[arg-type]
+    whole = SplitPolicy(tile=16, mode=SplitMode.NONE)
+    sample = DenseProcessor(LABELS, [whole], patch=4).encode(made(30, 31, WIDE))
     everything = replace(sample, labels_T=torch.zeros_like(sample.labels_T))
     logits = model(pack([everything], -1, 16 * len(QUESTIONS))).logits_LV
     told = logits[:, 0].reshape(4, 4, len(QUESTIONS))[..., 0]
@@ -240,10 +241,7 @@ def test_each_token_answers_for_the_patches_it_was_pooled_from():
 
 
 def test_tokens_that_are_no_square_of_patches_are_refused():
-    odd = SimpleNamespace(
-        vision=torch.nn.Identity(),
-        connector=torch.nn.Identity(),
-        config=CONFIG.model_copy(update={"connector": CONFIG.connector.model_copy(update={"tokens": 9})}),
-    )
+    connector = CONFIG.connector.model_copy(update={"tokens": 9})
+    odd = MultimodalModel(CONFIG.model_copy(update={"connector": connector}))
     with pytest.raises(ConfigError, match="4 x 4 patches in equal squares, not 9 tokens"):
-        EncoderModel(odd, 3)  # type: ignore[arg-type]
+        EncoderModel(odd, 3)
