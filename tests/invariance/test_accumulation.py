@@ -41,10 +41,10 @@ def test_eight_packs_of_one_equal_two_packs_of_four(tmp_path, kind):
     torch.testing.assert_close(torch.tensor(fine), torch.tensor(coarse), rtol=2e-4, atol=1e-5)
 
 
-def run_rank(rank, folder):
+def run_rank(rank, folder, kind):
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     model = debug_model()
-    optimizer = build_optimizer(model, OptimizerConfig(lr=2e-3))
+    optimizer = build_optimizer(model, OptimizerConfig(kind=kind, lr=2e-3))
     # Rank 0 gets the long packs, so the ranks have different numbers of targets.
     batches = [[random_pack(2 * step, samples=4), random_pack(40 + step, samples=1)][rank] for step in range(4)]
     reports = [train_step(model, optimizer, [batch], clip=1.0) for batch in batches]
@@ -54,10 +54,11 @@ def run_rank(rank, folder):
     dist.destroy_process_group()
 
 
-def test_two_ranks_equal_one(tmp_path):
-    mp.spawn(run_rank, (tmp_path,), nprocs=2)
+@pytest.mark.parametrize("kind", ["adamw", "muon"])  # Muon deals its matrices out to the ranks
+def test_two_ranks_equal_one(tmp_path, kind):
+    mp.spawn(run_rank, (tmp_path, kind), nprocs=2)
     model = debug_model()
-    optimizer = build_optimizer(model, OptimizerConfig(lr=2e-3))
+    optimizer = build_optimizer(model, OptimizerConfig(kind=kind, lr=2e-3))
     alone = [
         train_step(model, optimizer, [random_pack(2 * step, samples=4), random_pack(40 + step, samples=1)], clip=1.0)
         for step in range(4)

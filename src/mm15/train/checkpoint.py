@@ -32,6 +32,7 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from mm15.base.errors import BundleError, MM15Error
+from mm15.dist.ranks import has_ranks, is_first
 from mm15.io.atomic import write_atomic
 from mm15.train.optim import OptimizerSet
 
@@ -64,14 +65,14 @@ def save(
     """
     folder, hidden = root / f"step-{step:08d}", root / f".step-{step:08d}.part"
     try:
-        if _is_first_rank():
+        if is_first():
             root.mkdir(parents=True, exist_ok=True)
             for left_over in root.glob(".step-*.part"):
                 shutil.rmtree(left_over)
             hidden.mkdir()
         with _quiet():
-            state_dict_saver.save(_tensors(model, optimizer), checkpoint_id=hidden, no_dist=not _has_ranks())
-        if _is_first_rank():
+            state_dict_saver.save(_tensors(model, optimizer), checkpoint_id=hidden, no_dist=not has_ranks())
+        if is_first():
             _write_manifest(hidden, step, loader)
             if folder.exists():
                 shutil.rmtree(folder)
@@ -79,7 +80,7 @@ def save(
             _flush(root)
             for old in _folders(root)[keep:]:
                 shutil.rmtree(old)
-        if _has_ranks():
+        if has_ranks():
             dist.barrier()
     except (OSError, CheckpointException) as error:
         shutil.rmtree(hidden, ignore_errors=True)
@@ -97,7 +98,7 @@ def newest_valid(root: Path) -> Checkpoint | None:
             return verify(folder)
         except BundleError as error:
             log.warning("%s", error)
-            if _is_first_rank():
+            if is_first():
                 aside = folder.with_name(f"{folder.name}.broken")
                 shutil.rmtree(aside, ignore_errors=True)
                 folder.rename(aside)
@@ -168,7 +169,7 @@ def load(checkpoint: Checkpoint, model: nn.Module, optimizer: OptimizerSet) -> N
     if problems:
         raise BundleError(f"checkpoint {checkpoint.folder} is of another run:\n  " + "\n  ".join(problems))
     with _quiet():
-        state_dict_loader.load(wanted, checkpoint_id=checkpoint.folder, no_dist=not _has_ranks())
+        state_dict_loader.load(wanted, checkpoint_id=checkpoint.folder, no_dist=not has_ranks())
     optimizer.load_state(states)
 
 
@@ -223,11 +224,3 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         yield
-
-
-def _has_ranks() -> bool:
-    return dist.is_available() and dist.is_initialized()
-
-
-def _is_first_rank() -> bool:
-    return not _has_ranks() or dist.get_rank() == 0

@@ -29,17 +29,20 @@ class RunLog:
         total_steps: for the bar and the time left.
         name: shown in front, such as the stage.
         start: steps already done.
+        silent: write and show nothing, as every rank but the first.
     """
 
-    def __init__(self, folder: Path, total_steps: int, name: str, start: int = 0) -> None:
+    def __init__(self, folder: Path, total_steps: int, name: str, start: int = 0, silent: bool = False) -> None:
         self.path = folder / "log.jsonl"
         self.total_steps, self.name = total_steps, name
-        kept = [line for line in _lines(self.path) if line["step"] <= start] if start else []
-        write_atomic(self.path, "".join(json.dumps(line) + "\n" for line in kept))
-        self._file = self.path.open("a", encoding="utf-8")
-        self._console = Console(stderr=True)
+        self.silent = silent
+        if not silent:
+            kept = [line for line in _lines(self.path) if line["step"] <= start] if start else []
+            write_atomic(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._file = open(os.devnull if silent else self.path, "a", encoding="utf-8")  # noqa: SIM115
+        self._console = Console(stderr=True, quiet=silent)
         self._bar: Progress | None = None
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not silent:
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(None),
@@ -80,7 +83,7 @@ class RunLog:
         self._window.add(record)
         if self._bar:
             self._bar.update(self._task, completed=record["step"])
-        if show:
+        if show and not self.silent:
             text = self._window.text(float(record["loss"]))
             if self._bar:
                 self._bar.update(self._task, text=text)
@@ -99,7 +102,8 @@ class RunLog:
 
     def sync(self) -> None:
         """Push the file to the disk, so that a checkpoint never knows more than its log."""
-        os.fsync(self._file.fileno())
+        if not self.silent:
+            os.fsync(self._file.fileno())
 
 
 class _Window:

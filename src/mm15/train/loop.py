@@ -17,6 +17,7 @@ from torch import nn
 from mm15.base.batch import PackedBatch
 from mm15.base.errors import ConfigError, DataError, NonFiniteError
 from mm15.base.memory import keep_freed_memory
+from mm15.dist.ranks import any_rank, is_first, place
 from mm15.train import checkpoint
 from mm15.train.log import RunLog
 from mm15.train.optim import OptimizerSet, build_optimizer, matmul_dtype, rate_factor
@@ -84,21 +85,25 @@ def train(
     The first SIGINT or SIGTERM finishes the step, saves and returns; a second one acts as if this loop were not there.
     A resumed run continues bit for bit (on CPU) as if it had never stopped.
 
+    Every rank calls it; only the first writes the log. A signal to any of them stops all after the same step.
+
     Args:
         model: forward of a ``PackedBatch`` gives logits, targets and positions; has ``compute_dtype``.
-        loader: packs in order; a step takes ``config.accumulation`` of them.
+        loader: packs in order; a step takes ``config.accumulation`` of them, in equal parts on every rank.
         resume: continue from the newest valid checkpoint, or from the start where there is none yet.
         accept_plan: resume although the data order is another one than the checkpoint's.
         hooks: called with (steps done, model).
         on_log: called with the record of every step that is shown.
 
     Raises:
-        ConfigError: the folder holds another run's checkpoints and ``resume`` is off, or the optimizer config is wrong.
+        ConfigError: the folder holds another run's checkpoints and ``resume`` is off, the optimizer config is wrong, or
+            the packs of a step cannot be dealt evenly to the ranks.
         NonFiniteError: ``config.max_bad_steps`` steps in a row were skipped; names their samples.
         PlanMismatch: the data order is another one than the checkpoint's.
         DataError: the loader ended early.
         MM15Error: a checkpoint could not be written.
     """
+    packs_here = packs_per_rank(config)
     device = next(model.parameters()).device
     if device.type == "cpu":
         keep_freed_memory()
@@ -109,13 +114,15 @@ def train(
 
     bad = skipped = tokens = tiles = samples = 0
     done, loss, began = start, float("nan"), time.perf_counter()
-    with RunLog(folder, config.steps, name, start) as log, StopSignal() as stop:
+    stopping = False
+    # The first rank speaks for all: what a step reports is summed over ranks.
+    with RunLog(folder, config.steps, name, start, silent=not is_first()) as log, StopSignal() as stop:
         batches = iter(loader)
-        while done < config.steps and not stop.asked:
+        while done < config.steps and not stopping:
             factor = rate_factor(done, config.steps, config.schedule)
             optimizer.set_rate(factor)
             before = time.perf_counter()
-            packs = _take(batches, config.accumulation, done)
+            packs = _take(batches, packs_here, done)
             waited = time.perf_counter() - before
             report = train_step(model, optimizer, packs, config.optimizer.clip, config.z_loss)
             seconds = time.perf_counter() - before
@@ -142,7 +149,8 @@ def train(
                 if done % hook.every == 0 or done == config.steps:
                     log.write({"step": done, **hook(done, model)})
                     model.train()
-            if done % config.save_every == 0 or done == config.steps or stop.asked:
+            stopping = any_rank(stop.asked)
+            if done % config.save_every == 0 or done == config.steps or stopping:
                 log.sync()
                 checkpoint.save(folder / "checkpoints", done, model, optimizer, loader.state(), config.keep)
     return TrainReport(
@@ -157,6 +165,21 @@ def train(
         samples=samples,
         seconds=time.perf_counter() - began,
     )
+
+
+def packs_per_rank(config: TrainConfig) -> int:
+    """How many of a step's packs each rank takes.
+
+    Raises:
+        ConfigError: they cannot be dealt evenly.
+    """
+    _, world = place()
+    if config.accumulation % world:
+        raise ConfigError(
+            [f"train.accumulation: {config.accumulation} packs a step cannot be dealt evenly to {world} ranks"],
+            "recipe",
+        )
+    return config.accumulation // world
 
 
 def compute_dtype(config: TrainConfig, device: torch.device) -> torch.dtype:

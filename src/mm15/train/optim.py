@@ -12,10 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from mm15.base.catalogue import did_you_mean
 from mm15.base.errors import ConfigError
+from mm15.dist.ranks import place
 from mm15.model.layers import Linear, Table
 from mm15.train.run_config import OptimizerConfig, ScheduleConfig
 
@@ -155,8 +158,9 @@ class Muon(torch.optim.Optimizer):
                 state["average"].lerp_(parameter.grad, 1 - group["momentum"])
                 directions.append(parameter.grad.lerp(state["average"], group["momentum"]))
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            for matrices, moves in self._stacks(params, directions):
-                update_KAB = orthogonalise(torch.stack(moves))
+            stacks = self._stacks(params, directions)
+            updates = _dealt_out([torch.stack(moves) for _, moves in stacks])
+            for (matrices, _), update_KAB in zip(stacks, updates, strict=True):
                 scale = group["lr"] * 0.2 * math.sqrt(max(update_KAB.shape[1:]))
                 for matrix, update in zip(matrices, update_KAB, strict=True):
                     matrix.add_(update, alpha=-scale)
@@ -177,6 +181,29 @@ class Muon(torch.optim.Optimizer):
                 matrices, moves = zip(*pairs[start : start + size], strict=True)
                 stacks.append((list(matrices), list(moves)))
         return stacks
+
+
+def _dealt_out(stacks: Sequence[Tensor]) -> list[Tensor]:
+    """Every stack orthogonalised; where replicas are several ranks, each does its part and all get the sum of the parts.
+
+    What is added to a part is zeros: the result is the same to the bit as without ranks.
+    """
+    rank, world = place()
+    if world == 1 or any(isinstance(stack_KAB, DTensor) for stack_KAB in stacks):
+        return [orthogonalise(stack_KAB) for stack_KAB in stacks]
+    load = [0] * world
+    owners = {}
+    for index in sorted(range(len(stacks)), key=lambda index: -stacks[index].numel() * min(stacks[index].shape[1:])):
+        owners[index] = owner = load.index(min(load))
+        load[owner] += stacks[index].numel() * min(stacks[index].shape[1:])
+    parts = [
+        orthogonalise(stack_KAB) if owners[index] == rank else torch.zeros_like(stack_KAB)
+        for index, stack_KAB in enumerate(stacks)
+    ]
+    flat = torch.cat([part.flatten() for part in parts])
+    dist.all_reduce(flat)
+    sizes = [stack_KAB.numel() for stack_KAB in stacks]
+    return [part.view_as(stack_KAB) for part, stack_KAB in zip(flat.split(sizes), stacks, strict=True)]
 
 
 def orthogonalise(matrices_KAB: Tensor, dtype: torch.dtype | None = None, steps: int = 5) -> Tensor:

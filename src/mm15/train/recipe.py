@@ -51,6 +51,10 @@ class Recipe(Strict):
     cache_mb: int = Field(default=0, ge=0)
     """MiB of encoded samples kept in memory, where samples are drawn more than once."""
     workers: int = Field(1, ge=0)
+    """Processes that read ahead, on every rank; 0 reads in between."""
+    ranks: PositiveInt = 1
+    """CPU only: training processes of one thread each, at most as many as there are cores. How many there are changes
+    speed and rounding, not what a step is: ``train.accumulation`` counts packs over all ranks."""
     train: TrainConfig
 
     @field_validator("size")

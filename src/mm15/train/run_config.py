@@ -69,7 +69,8 @@ class ScheduleConfig(Strict):
 
 
 class TrainConfig(Strict):
-    """One stage. A step is ``accumulation`` packs; a pack holds at most ``pack_tokens`` and ``pack_tiles``."""
+    """One stage. A step is ``accumulation`` packs, counted over all ranks, so that the number of ranks changes nothing;
+    a pack holds at most ``pack_tokens`` and ``pack_tiles``."""
 
     steps: PositiveInt
     accumulation: PositiveInt = 1

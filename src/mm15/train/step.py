@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from mm15.base.batch import PackedBatch
+from mm15.dist.ranks import has_ranks
 from mm15.train.loss import CATEGORIES, loss_sums
 from mm15.train.optim import OptimizerSet
 
@@ -96,14 +97,14 @@ def train_step(
 
 def _over_ranks(values: Tensor) -> Tensor:
     """The sum over ranks, where there are ranks."""
-    if dist.is_available() and dist.is_initialized():
+    if has_ranks():
         dist.all_reduce(values)
     return values
 
 
 def _reduce_gradients(parameters: Sequence[nn.Parameter]) -> None:
     """Sum the gradients of replicated parameters over ranks; sharded ones (DTensor) are reduced where they are made."""
-    if not (dist.is_available() and dist.is_initialized()):
+    if not has_ranks():
         return
     replicated = [parameter for parameter in parameters if not isinstance(parameter, DTensor)]
     for parameter in replicated:
