@@ -6,7 +6,7 @@ Kinds and their rows (every row also has ``width``, ``height``, ``task`` and ``o
                     {"from": "human", "value": "<image>"},
                     {"from": "gpt", "value": "a dog, a red circle and a key"}]}       (llava; left to right)
     general        ... {"value": "<image>\\nWhat color is the star?"}, {"value": "red"}                (llava)
-    refer, ground, refer_ground
+    located, refer, ground, refer_ground
                    ... {"value": "<image>\\nWhere is the dog?"}, {"value": "dog <bbox_location0>"}    (ferret-json,
                     "box_x1y1x2y2": [[], [[12, 30, 61, 80]]], "image_w", "image_h")
     refer_unseen, ground_unseen   the same about names that no training picture shows (held-out split only)
@@ -39,7 +39,6 @@ from mm15.build.canvas import (
     named_thing,
     paste,
     photo_crop,
-    random_size,
     shape_thing,
     with_article,
 )
@@ -48,6 +47,7 @@ from mm15.build.materials import Materials, Split
 KINDS: dict[str, tuple[str, ...]] = {
     "caption": ("caption",),
     "general": ("exists", "color", "left-right", "is-color", "count", "shape", "top-bottom", "this"),
+    "located": ("located",),
     "refer": ("refer",),
     "ground": ("ground",),
     "refer_ground": ("ground", "refer", "ground", "detect", "refer", "ground", "refer", "find-all"),
@@ -57,8 +57,11 @@ KINDS: dict[str, tuple[str, ...]] = {
 """Kind → its tasks, in the order in which rows take them; a task named twice gets a double share."""
 CHEAP = ("exists",) * 3
 """Asked again about other names where a picture has several questions: each takes a search of the whole picture."""
-BOXED = {"refer", "ground", "refer_ground", "refer_unseen", "ground_unseen"}
+BOXED = {"located", "refer", "ground", "refer_ground", "refer_unseen", "ground_unseen"}
 YES_NO = ("yes", "no")
+SIZES = ((50, 40), (40, 50))
+"""Width and height in px: sides that divide 1000, so that a box's 0-999 numbers follow from whole pixels and the last
+digits, which nobody could see, are no noise in what is learned."""
 CLEAR = 0.25
 """Part of the picture's side by which "on the left" must lie apart from everything else."""
 
@@ -166,13 +169,13 @@ def sample_scene(materials: Materials, split: Split, task: str, turn: int, rng: 
             names[0] = rng.choice(materials.unseen_names)
         few = objects + shapes + copies <= 3
         things = [
-            named_thing(materials, name, split, rng, (16, 30) if few else (16, 24))
+            named_thing(materials, name, split, rng, (14, 25) if few else (13, 19))
             for name in names[:1] * (copies - 1) + names
         ]
         for shape, color in zip(rng.sample(SHAPES, shapes), rng.sample(list(COLORS), shapes), strict=True):
-            things.append(shape_thing(shape, color, rng.randint(13, 22)))
+            things.append(shape_thing(shape, color, rng.randint(11, 18)))
         rng.shuffle(things)
-        width, height = random_size(rng, 48 if few else 56, 64)
+        width, height = rng.choice(SIZES)
         placed = layout(things, width, height, rng)
         if placed:
             unseen = [item for item in placed if item.thing.name in materials.unseen_names]
@@ -289,6 +292,10 @@ def _detect(scene: Scene, turn: int, rng: random.Random) -> Ask | None:
     return _list_boxes("Detect all.", scene.placed)
 
 
+def _located(scene: Scene, turn: int, rng: random.Random) -> Ask:
+    return _list_boxes("Name everything and its place.", rng.sample(scene.placed, len(scene.placed)))
+
+
 def _find_all(scene: Scene, turn: int, rng: random.Random) -> Ask | None:
     """Every copy of the label that occurs most often, in a scene that nothing was asked about."""
     if len(scene.free) < len(scene.placed):
@@ -318,6 +325,7 @@ TASKS: dict[str, Callable[[Scene, int, random.Random], Ask | None]] = {
     "refer-unseen": _refer,
     "ground-unseen": _ground,
     "detect": _detect,
+    "located": _located,
     "find-all": _find_all,
 }
 """Task → (scene, turn, rng) → what to ask, or None where the scene offers nothing. ``turn`` counts within the task."""
