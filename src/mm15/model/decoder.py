@@ -7,6 +7,7 @@ R rows kept at the end, H query heads, G key/value heads, N = H + 2 G.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -69,6 +70,23 @@ class Step:
         return attend_cached(q_SHD, keys_SGLD, values_SGLD, self.mask_SL)
 
 
+class QueryKeyValue(Linear):
+    """The fused projection. Each key head starts as a copy of its group's first query head.
+
+    One query head of a group so begins by looking for what is like itself, which is how a word finds its picture or its
+    own repetition; trained transformers show this near identity in WqᵀWk (Trockman & Kolter, arXiv 2305.09828).
+    """
+
+    def __init__(self, inputs: int, parts: Sequence[int], head_dim: int, bias: bool) -> None:
+        super().__init__(inputs, parts, bias)
+        self.head_dim = head_dim
+
+    def start(self, generator: torch.Generator) -> None:
+        super().start(generator)
+        query, key, _ = (part.unflatten(0, (-1, self.head_dim)) for part in self.weight.split(self.parts))
+        key.copy_(query[:: len(query) // len(key)])
+
+
 class Attention(nn.Module):
     """Fused projection, optional per-head RMS norm of queries and keys, rotation, attention, output projection."""
 
@@ -78,7 +96,7 @@ class Attention(nn.Module):
         self.head_dim = head_dim
         self.heads, self.kv_heads = heads, kv_heads
         parts = (heads * head_dim, kv_heads * head_dim, kv_heads * head_dim)
-        self.qkv = Linear(config.width, parts, bias=config.qkv_bias)
+        self.qkv = QueryKeyValue(config.width, parts, head_dim, bias=config.qkv_bias)
         self.q_norm = RMSNorm(head_dim, config.norm_eps) if config.qk_norm else None
         self.k_norm = RMSNorm(head_dim, config.norm_eps) if config.qk_norm else None
         self.out = Linear(heads * head_dim, config.width, bias=False, gain=(2 * config.layers) ** -0.5)

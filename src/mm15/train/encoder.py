@@ -3,7 +3,10 @@
 MM1.5 starts from a CLIP-pretrained encoder; a miniature built from nothing has none, so its encoder
 first learns, for every patch, what lies under it: a character or a named thing, its colour, and the edges of its box.
 This is ours, not the paper's. It runs through the same loader, step and loop as every other stage: a "processor" that
-turns a sample into tiles and patch labels, and a model that answers seven questions per patch.
+turns a sample into tiles and patch labels, and a model that answers nine questions per patch.
+
+The last two, ``word`` and ``hue``, are answered with the decoder's own word embeddings: a token that shows a dog becomes
+like the word "dog", as CLIP makes pictures like their captions, so that later stages find what a question names.
 
 Legend: N tiles, P patches per tile, Q questions, V labels.
 """
@@ -18,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mm15.base.batch import IGNORE, EncodedSample, PackedBatch
 from mm15.base.errors import ConfigError, SkipSample
@@ -28,9 +31,13 @@ from mm15.images.split import SplitPolicy, TileSlot, choose_grid, split_image, t
 from mm15.io.media import read_bytes
 from mm15.model.multimodal import ModelOutput, MultimodalModel
 from mm15.processor import Cost, ProcessorConfig
+from mm15.text.tokenizer import Tokenizer
 
-QUESTIONS = ("class", "colour", "left", "top", "right", "bottom", "second")
-"""Of a patch. ``class`` is the thing at its centre or the character in its left half, ``second`` that in its right."""
+QUESTIONS = ("class", "colour", "left", "top", "right", "bottom", "second", "word", "hue")
+"""Of a patch. ``class`` is the thing at its centre or the character in its left half, ``second`` that in its right;
+``word`` is the class and ``hue`` the colour once more, asked of the token that the patch is pooled into."""
+ALIGNED = len(QUESTIONS) - 2
+"""Questions from here on are answered by the nearest word embedding."""
 EDGE_BINS = 16
 """A box edge is answered as one of this many equal parts of the tile."""
 LEGIBLE = 5
@@ -65,7 +72,7 @@ class LabelSet:
 
 
 class DenseProcessor:
-    """Sample → all tiles of its picture and seven labels per patch. Same face as ``processor.Processor``.
+    """Sample → all tiles of its picture and nine labels per patch. Same face as ``processor.Processor``.
 
     Rows without ``objects`` and ``chars`` raise ``SkipSample``: they have nothing to teach here.
     """
@@ -150,6 +157,10 @@ class DenseProcessor:
         if chars:
             boxes_C4 = np.array([corners for _, *corners in chars], dtype=np.float64) * scale - [dx, dy, dx, dy]
             self._spell(labels, np.array([self._class_of.get(entry[0], 0) for entry in chars]), boxes_C4)
+        # Neighbouring patches share a token: one of four asks for its word.
+        for aligned, told in ((ALIGNED, 0), (ALIGNED + 1, 1)):
+            things = labels[::2, ::2, told]
+            labels[::2, ::2, aligned] = np.where(things > 0, things, IGNORE)
         return labels.reshape(-1, len(QUESTIONS))
 
     def _spell(self, labels: np.ndarray, classes_C: np.ndarray, boxes_C4: np.ndarray) -> None:
@@ -197,22 +208,33 @@ class EncoderModel(nn.Module):
     knows in its input. Forward has the face of ``MultimodalModel``.
 
     Args:
-        model: whose tower and connector are trained; its decoder is left alone.
+        model: whose tower, connector and word embeddings are trained; the rest of its decoder is left alone.
+        labels: what can be answered.
+        words: token ids of every label that is a word, as ``word_ids`` gives them.
 
     Raises:
         ConfigError: the patches of a tile are not a whole number per token.
     """
 
-    def __init__(self, model: MultimodalModel, num_labels: int, seed: int = 0) -> None:
+    mean_VW: Tensor
+    no_word_V: Tensor
+
+    def __init__(self, model: MultimodalModel, labels: LabelSet, words: Mapping[int, list[int]], seed: int = 0) -> None:
         super().__init__()
-        self.vision, self.connector = model.vision, model.connector
-        self.num_labels = num_labels
+        self.vision, self.connector, self.embedding = model.vision, model.connector, model.decoder.embedding
+        self.num_labels = num_labels = labels.size
+        # Mean of the embeddings of a label's spellings, as one product; labels that are no word can never win.
+        mean_VW = torch.zeros(num_labels, len(self.embedding.weight))
+        for label, ids in words.items():
+            mean_VW[label, ids] = 1 / len(ids)
+        self.register_buffer("mean_VW", mean_VW, persistent=False)
+        self.register_buffer("no_word_V", (mean_VW.sum(1) == 0) * -1e4, persistent=False)
         tokens, grid, width = model.config.connector.tokens, model.config.vision.grid, model.config.decoder.width
         self.pooled = math.isqrt(tokens)
         if self.pooled**2 != tokens or grid % self.pooled:
             raise ConfigError([f"dense labels need {grid} x {grid} patches in equal squares, not {tokens} tokens"])
         self.patches = grid // self.pooled
-        self.head = nn.Linear(width, self.patches**2 * len(QUESTIONS) * num_labels)
+        self.head = nn.Linear(width, self.patches**2 * ALIGNED * num_labels)
         generator = torch.Generator().manual_seed(seed)
         nn.init.normal_(self.head.weight, std=0.02, generator=generator)
         nn.init.zeros_(self.head.bias)
@@ -223,10 +245,31 @@ class EncoderModel(nn.Module):
         tokens_NMD = self.connector(self.vision(batch.tiles_NCHW, self.compute_dtype))
         logits = nn.functional.linear(tokens_NMD, self.head.weight.to(tokens_NMD.dtype)) + self.head.bias
         # (tile, token row, token column, patch row, patch column, question and label) to patches row by row.
-        sides = (self.pooled, self.pooled, self.patches, self.patches)
-        logits = logits.unflatten(1, sides[:2]).unflatten(3, (*sides[2:], -1)).transpose(2, 3)
-        logits_TV = logits.reshape(-1, self.num_labels)
+        tokens, patches = (self.pooled, self.pooled), (self.patches, self.patches)
+        logits = logits.unflatten(1, tokens).unflatten(3, (*patches, ALIGNED, -1))
+        nearest = self._nearest_words(tokens_NMD).unflatten(1, (*tokens, 1, 1, 1))
+        nearest = nearest.expand(-1, -1, -1, *patches, len(QUESTIONS) - ALIGNED, -1)
+        logits_TV = torch.cat([logits, nearest], dim=5).transpose(2, 3).reshape(-1, self.num_labels)
         positions_L = (batch.labels_T != IGNORE).nonzero().flatten()
         return ModelOutput(
             logits_LV=logits_TV[positions_L], targets_L=batch.labels_T[positions_L], positions_L=positions_L
         )
+
+    def _nearest_words(self, tokens_NMD: Tensor) -> Tensor:
+        """How like every label's word embedding a token is, [N, M, V]."""
+        normed = nn.functional.rms_norm(tokens_NMD, tokens_NMD.shape[-1:])
+        words_VD = (self.mean_VW @ self.embedding.weight).to(normed.dtype)
+        return normed @ words_VD.T + self.no_word_V
+
+
+def word_ids(labels: LabelSet, tokenizer: Tokenizer) -> dict[int, list[int]]:
+    """Label → the tokens that spell it alone, with and without a space before it; labels that need several are left out.
+
+    A character is its own word; a name that the tokenizer spells has none.
+    """
+    found = {}
+    for label, word in enumerate((*labels.classes, *labels.colours), 1):
+        spelt = [tokenizer.encode(text) for text in dict.fromkeys((word, f" {word}" if len(word) > 1 else word))]
+        if ids := [ids[0] for ids in spelt if len(ids) == 1]:
+            found[label] = ids
+    return found

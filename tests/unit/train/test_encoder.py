@@ -16,10 +16,22 @@ from mm15.base.rng import numpy_rng
 from mm15.base.types import Category, ImagePart, MediaRef, Sample, assistant, user
 from mm15.images.split import SplitMode, SplitPolicy, tile_layout
 from mm15.model.multimodal import MultimodalModel
-from mm15.train.encoder import EDGE_BINS, LEGIBLE, QUESTIONS, DenseProcessor, EncoderModel, LabelSet
+from mm15.text.tokenizer import train_tokenizer
+from mm15.train.encoder import (
+    ALIGNED,
+    EDGE_BINS,
+    LEGIBLE,
+    QUESTIONS,
+    DenseProcessor,
+    EncoderModel,
+    LabelSet,
+    word_ids,
+)
 from training_fixture import CONFIG, debug_model
 
 LABELS = LabelSet(classes=("A", "dog", "star"), colours=("blue", "red"))
+WORDS = {1: [5], 2: [6, 7], 5: [8]}
+"""Token ids of "A", "dog" and "red"; "star" and "blue" are spelt."""
 FIRST_BIN = 1 + 3 + 2
 A, DOG, STAR, BLUE, RED = 1, 2, 3, 4, 5
 POLICY = SplitPolicy(tile=16)
@@ -47,12 +59,17 @@ def labels_of(encoded: EncodedSample, side: int = 4) -> torch.Tensor:
 
 
 def answer(label: int, colour: int, left: int, top: int, right: int, bottom: int) -> list[int]:
-    return [label, colour, *(FIRST_BIN + bin for bin in (left, top, right, bottom)), IGNORE]
+    return [label, colour, *(FIRST_BIN + bin for bin in (left, top, right, bottom)), IGNORE, *aligned(label, colour)]
+
+
+def aligned(label: int, colour: int) -> list[int]:
+    """What the token is asked once more in words: nothing where there is no thing or no colour."""
+    return [told or IGNORE for told in (label, colour)]
 
 
 def no_edges(values: list[int]) -> list[int]:
     """Every other row of patches of a box tells its edges; this is the answer of the rows between."""
-    return [*values[:2], *[IGNORE] * 5]
+    return [*values[:2], *[IGNORE] * 5, *values[7:]]
 
 
 def background(tiles: int) -> torch.Tensor:
@@ -69,6 +86,8 @@ def expect(encoded: EncodedSample, tiles: dict[int, dict[tuple[int, int], list[i
     for tile, patches in tiles.items():
         for (row, column), values in patches.items():
             wanted[tile, row, column] = torch.tensor(values)
+    # One patch of four asks for the word of the token that they share.
+    wanted[:, 1::2, :, ALIGNED:] = wanted[:, :, 1::2, ALIGNED:] = IGNORE
     assert torch.equal(labels_of(encoded), wanted)
 
 
@@ -85,8 +104,8 @@ def test_labels_lie_on_the_patches_of_tiles_and_overview():
     ]
     encoded = DenseProcessor(LABELS, [POLICY], patch=4).encode(made(48, 32, WIDE))
     star = answer(STAR, RED, left=5, top=5, right=13, bottom=13)  # (5, 5, 13, 13) of 16 px, in sixteenths
-    letter = [A, *[IGNORE] * 5, A]  # (9, 3, 16, 13) of its left tile, (0, 3, 9, 13) of its right one
-    left_half = [A, *[IGNORE] * 6]
+    letter = [A, *[IGNORE] * 5, A, *aligned(A, 0)]  # (9, 3, 16, 13) of its left tile, (0, 3, 9, 13) of its right one
+    left_half = [A, *[IGNORE] * 6, *aligned(A, 0)]
     expect(
         encoded,
         {
@@ -95,7 +114,7 @@ def test_labels_lie_on_the_patches_of_tiles_and_overview():
             4: {(row, column): letter if column < 2 else left_half for row in (1, 2) for column in (0, 1, 2)},
             6: {
                 (0, 2): answer(STAR, RED, left=7, top=1, right=9, bottom=4),  # (7, 1.7, 9.7, 4.3)
-                (2, 2): [IGNORE] * 7,  # (3, 6.3, 8.3, 9.7): too small to read, and not background either
+                (2, 2): [IGNORE] * len(QUESTIONS),  # (3, 6.3, 8.3, 9.7): too small to read, and not background either
             },
         },
     )
@@ -106,7 +125,7 @@ def test_a_character_is_labelled_from_the_height_at_which_it_can_be_read():
         encoded = DenseProcessor(LABELS, [POLICY], patch=4).encode(
             made(48, 32, {"chars": [["A", 4, 4, 12, 4 + height]]})
         )
-        assert labels_of(encoded)[0, 1, 1:3].tolist() == [[label, *[IGNORE] * 5, label]] * 2
+        assert labels_of(encoded)[0, 1, 1:3, :ALIGNED].tolist() == [[label, *[IGNORE] * 5, label]] * 2
 
 
 def test_the_overview_first_has_the_same_labels_first():
@@ -134,14 +153,16 @@ def test_later_entries_lie_on_top_and_slivers_do_not_count():
         "chars": [["A", 33, 1, 48.5, 15]],
     }
     encoded = DenseProcessor(LABELS, [POLICY], patch=4).encode(made(64, 32, meta))
-    labels = labels_of(encoded)
+    labels = labels_of(encoded)[..., :ALIGNED]
     assert [tuple(slot) for slot in tile_layout(32, 64, POLICY)][:4] == [(1, 1), (1, 2), (1, 3), (1, 4)]
-    assert labels[0, 1, 1].tolist() == answer(STAR, BLUE, left=5, top=5, right=7, bottom=7), "thinner than a patch"
-    dog = torch.tensor(answer(DOG, 0, left=0, top=0, right=EDGE_BINS - 1, bottom=EDGE_BINS - 1))
+    assert labels[0, 1, 1].tolist() == answer(STAR, BLUE, left=5, top=5, right=7, bottom=7)[:ALIGNED], (
+        "thinner than a patch"
+    )
+    dog = torch.tensor(answer(DOG, 0, left=0, top=0, right=EDGE_BINS - 1, bottom=EDGE_BINS - 1)[:ALIGNED])
     assert (labels[0, ::2] == dog).all(-1).sum() == 8
     assert (labels[0, 1::2, :, :2] == dog[:2]).all(-1).sum() == 7
     for tile in (1, 3, 4, 5, 6, 7):
-        assert torch.equal(labels[tile], background(1)[0]), tile
+        assert torch.equal(labels[tile], background(1)[0, ..., :ALIGNED]), tile
 
 
 def test_every_policy_is_used_by_some_pictures_and_always_the_same_one():
@@ -152,7 +173,11 @@ def test_every_policy_is_used_by_some_pictures_and_always_the_same_one():
         sample = made(48 + number, 32, WIDE, key=f"set/{number}")
         encoded, cost = processor.encode(sample), processor.count(sample)
         assert (encoded.num_tokens, encoded.num_tiles) == cost
-        assert encoded.num_tokens == encoded.num_tiles * processor.tokens_per_tile == encoded.num_tiles * 4 * 4 * 7
+        assert (
+            encoded.num_tokens
+            == encoded.num_tiles * processor.tokens_per_tile
+            == encoded.num_tiles * 4 * 4 * len(QUESTIONS)
+        )
         assert (encoded.tokens_T == processor.image_token).all()
         assert torch.equal(processor.encode(sample).labels_T, encoded.labels_T)
         tiles[number] = encoded.num_tiles
@@ -205,7 +230,7 @@ def test_the_model_answers_at_labelled_places_from_their_own_tile():
     batch = pack(samples, processor.image_token, processor.tokens_per_tile)
     batch.check()
     whole = debug_model()
-    model = EncoderModel(whole, LABELS.size, seed=3)
+    model = EncoderModel(whole, LABELS, WORDS, seed=3)
     output = model(batch)
     assert torch.equal(output.positions_L, (batch.labels_T != IGNORE).nonzero().flatten())
     assert torch.equal(output.targets_L, batch.labels_T[output.positions_L])
@@ -217,21 +242,24 @@ def test_the_model_answers_at_labelled_places_from_their_own_tile():
     in_tile_8 = output.positions_L // processor.tokens_per_tile == 8
     assert torch.equal(changed, in_tile_8) and in_tile_8.any()
 
-    again = EncoderModel(whole, LABELS.size, seed=3)
+    again = EncoderModel(whole, LABELS, WORDS, seed=3)
     assert torch.equal(again.head.weight, model.head.weight), "the head follows the seed"
 
 
 def test_each_token_answers_for_the_patches_it_was_pooled_from(monkeypatch: pytest.MonkeyPatch):
-    model = EncoderModel(debug_model(), num_labels=3)
+    labels = LabelSet(classes=(), colours=())
+    monkeypatch.setattr("mm15.train.encoder.EDGE_BINS", 2)
+    model = EncoderModel(debug_model(), labels, {})
     # The head copies out which token, and which of its patches, an answer came from.
     tokens, patches = model.pooled**2, model.patches**2
     assert (tokens, patches) == (4, 4)
     monkeypatch.setattr(model.vision, "forward", lambda tiles, dtype: torch.zeros(1, 16, 1))
     monkeypatch.setattr(model.connector, "forward", lambda x: torch.arange(4.0)[None, :, None])
-    model.head = torch.nn.Linear(1, patches * len(QUESTIONS) * 3)
+    monkeypatch.setattr(model, "_nearest_words", lambda tokens: torch.zeros(1, 4, 3))
+    model.head = torch.nn.Linear(1, patches * ALIGNED * 3)
     with torch.no_grad():
         model.head.weight.fill_(10.0)
-        model.head.bias.copy_(torch.arange(4.0).repeat_interleave(len(QUESTIONS) * 3))
+        model.head.bias.copy_(torch.arange(4.0).repeat_interleave(ALIGNED * 3))
     whole = SplitPolicy(tile=16, mode=SplitMode.NONE)
     sample = DenseProcessor(LABELS, [whole], patch=4).encode(made(30, 31, WIDE))
     everything = replace(sample, labels_T=torch.zeros_like(sample.labels_T))
@@ -244,4 +272,23 @@ def test_tokens_that_are_no_square_of_patches_are_refused():
     connector = CONFIG.connector.model_copy(update={"tokens": 9})
     odd = MultimodalModel(CONFIG.model_copy(update={"connector": connector}))
     with pytest.raises(ConfigError, match="4 x 4 patches in equal squares, not 9 tokens"):
-        EncoderModel(odd, 3)
+        EncoderModel(odd, LABELS, WORDS)
+
+
+def test_a_token_is_asked_in_the_words_of_the_decoder():
+    model = EncoderModel(debug_model(), LABELS, WORDS)
+    embedding_WD = model.embedding.weight.detach()
+    dog_D = embedding_WD[[6, 7]].mean(0)
+    nearest_V = model._nearest_words(dog_D[None, None])[0, 0]
+    assert nearest_V.argmax() == 2
+    torch.testing.assert_close(nearest_V[2], dog_D.square().sum() / dog_D.square().mean().sqrt(), rtol=1e-3, atol=0)
+    assert (nearest_V[[0, 3, 4, *range(6, LABELS.size)]] < -1e3).all(), "what is no word is never the nearest"
+    nearest_V[2].backward()
+    assert model.embedding.weight.grad is not None and model.embedding.weight.grad[[6, 7]].abs().sum() > 0
+
+
+def test_words_are_labels_that_are_one_token():
+    tokenizer = train_tokenizer(["A dogstar"], [], [" dog", "dog", " red"])
+    ids = word_ids(LABELS, tokenizer)
+    spelt = {label: [tokenizer.decode([index]) for index in found] for label, found in ids.items()}
+    assert spelt == {1: ["A"], 2: ["dog", " dog"], 5: [" red"]}
