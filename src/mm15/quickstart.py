@@ -62,6 +62,7 @@ class Part:
 
 BUILDS = (
     Part(partial(scenes.build, kind="caption"), 5000),
+    Part(partial(scenes.build, kind="located"), 4000),
     Part(partial(scenes.build, kind="general", turns=8), 5000),
     Part(partial(scenes.build, kind="refer_ground", turns=3), 6000),
     Part(interleaved.build, 1500),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from mm15.base.config import fingerprint, load, to_yaml
@@ -16,7 +19,8 @@ from mm15.bundle import load_bundle, save_bundle
 from mm15.data.loader import Loader
 from mm15.data.mixture import ShareRow
 from mm15.data.planner import PackBudget, Planner, build_planner
-from mm15.data.source import Source, open_sources
+from mm15.data.source import PROCESSES, Source, open_sources
+from mm15.dist.ranks import has_ranks, is_first, local_ranks, place
 from mm15.io.atomic import write_atomic
 from mm15.model.multimodal import MultimodalModel
 from mm15.model.resize import with_tile_size
@@ -24,7 +28,7 @@ from mm15.model.sizes import SIZES, with_vocab
 from mm15.processor import Processor, ProcessorConfig
 from mm15.text.template import TemplateConfig
 from mm15.text.tokenizer import Tokenizer
-from mm15.train.encoder import DenseProcessor, EncoderModel, LabelSet
+from mm15.train.encoder import DenseProcessor, EncoderModel, LabelSet, word_ids
 from mm15.train.loop import Hook, TrainReport, train
 from mm15.train.recipe import Recipe, StageName, load_recipe
 
@@ -120,14 +124,49 @@ def _run(
     hooks: Sequence[Hook] = (),
 ) -> StageResult:
     model, processor = _start(recipe, Path(origin["data"]), origin["init"])
-    planner, sources, trained = _stream(recipe, Path(origin["data"]), model, processor)
+    stream = _stream(recipe, Path(origin["data"]), model, processor)
+    planner = stream[0]
     rows = _shares(recipe, planner)
     planner.mixture.check_repetition(_draws(recipe, planner))
-    print(share_text(rows), flush=True)
-    write_atomic(out / SHARES, json.dumps([asdict(row) for row in rows], indent=1))
-    stage_processor = trained.processor
-    with Loader(planner, sources, stage_processor, workers=recipe.workers, cache_mb=recipe.cache_mb) as loader:
-        report = train(
+    if is_first():
+        print(share_text(rows), flush=True)
+        write_atomic(out / SHARES, json.dumps([asdict(row) for row in rows], indent=1))
+    ranks = _local_ranks(recipe)
+    # The other ranks find the costs that this one has just written.
+    work = local_ranks(ranks, PROCESSES, _other_rank, recipe, out, origin, resume, accept_plan)
+    with work if ranks > 1 else nullcontext():
+        report = _train(recipe, out, stream, resume, accept_plan, hooks)
+    if not is_first():
+        return _result(recipe, report, out)
+    if report.status == "finished":
+        extra = {"stage": recipe.stage.value, "steps": report.step, "recipe_hash": fingerprint(recipe)}
+        save_bundle(out / "bundle", model, processor, recipe.model_dump(mode="json"), extra)
+    else:
+        print(f"stopped after step {report.step} of {report.steps}; everything is saved. Go on with: mm15 resume {out}")
+    return _result(recipe, report, out)
+
+
+def _local_ranks(recipe: Recipe) -> int:
+    """How many ranks to start here: none beside those that ``torchrun`` started, and no more than share a step."""
+    if has_ranks() or torch.cuda.is_available():
+        return 1
+    most = min(recipe.ranks, os.cpu_count() or 1, recipe.train.accumulation)
+    return next(count for count in range(most, 0, -1) if recipe.train.accumulation % count == 0)
+
+
+def _other_rank(recipe: Recipe, out: Path, origin: dict[str, Any], resume: bool, accept_plan: bool) -> None:
+    model, processor = _start(recipe, Path(origin["data"]), origin["init"])
+    _train(recipe, out, _stream(recipe, Path(origin["data"]), model, processor), resume, accept_plan)
+
+
+def _train(
+    recipe: Recipe, out: Path, stream: Stream, resume: bool, accept_plan: bool, hooks: Sequence[Hook] = ()
+) -> TrainReport:
+    planner, sources, trained = stream
+    rank, world = place()
+    cache_mb = recipe.cache_mb // world
+    with Loader(planner, sources, trained.processor, rank, world, recipe.workers, cache_mb=cache_mb) as loader:
+        return train(
             trained.module,
             loader,
             recipe.train,
@@ -137,12 +176,6 @@ def _run(
             hooks=hooks,
             name=recipe.name,
         )
-    if report.status == "finished":
-        extra = {"stage": recipe.stage.value, "steps": report.step, "recipe_hash": fingerprint(recipe)}
-        save_bundle(out / "bundle", model, processor, recipe.model_dump(mode="json"), extra)
-    else:
-        print(f"stopped after step {report.step} of {report.steps}; everything is saved. Go on with: mm15 resume {out}")
-    return _result(recipe, report, out)
 
 
 def _result(recipe: Recipe, report: TrainReport, out: Path) -> StageResult:
@@ -199,16 +232,18 @@ class Trained:
     processor: Any
 
 
-def _stream(
-    recipe: Recipe, data: Path, model: MultimodalModel, processor: Processor
-) -> tuple[Planner, list[Source], Trained]:
+Stream = tuple[Planner, list[Source], Trained]
+"""What a stage reads and what it trains."""
+
+
+def _stream(recipe: Recipe, data: Path, model: MultimodalModel, processor: Processor) -> Stream:
     sources = open_sources(recipe.sources, data)
     trained = Trained(model, processor)
     if recipe.stage is StageName.ENCODER:
         labels = LabelSet.of(source.row(index) for source in sources for index in range(len(source)))
         policies = [recipe.split, *recipe.other_splits]
         trained = Trained(
-            EncoderModel(model, labels.size, recipe.seed),
+            EncoderModel(model, labels, word_ids(labels, processor.tokenizer), recipe.seed),
             DenseProcessor(labels, policies, model.config.vision.patch_size),
         )
     budget = PackBudget(max_tokens=recipe.train.pack_tokens, max_tiles=recipe.train.pack_tiles)

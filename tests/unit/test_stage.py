@@ -18,6 +18,8 @@ from mm15.model.multimodal import MultimodalModel
 from mm15.model.resize import TABLES
 from mm15.model.vit import resize_positions
 from mm15.stage import StageResult, mixture_of, resume_stage, start_stage
+from mm15.train.encoder import QUESTIONS
+from mm15.train.loop import packs_per_rank
 from mm15.train.recipe import Recipe, load_recipe
 from stage_fixture import ROWS, STAGES, Terminate, small_recipe, small_values
 
@@ -137,16 +139,17 @@ def test_a_run_whose_data_changed_is_not_resumed_unseen(small_data: Path, tmp_pa
     assert resume_stage(tmp_path / "run", accept_plan=True).finished
 
 
-def test_the_encoder_stage_trains_encoder_and_connector_and_nothing_else(small_data: Path, tmp_path: Path):
+def test_the_encoder_stage_trains_encoder_connector_and_words_and_nothing_else(small_data: Path, tmp_path: Path):
     result = start_stage(small_recipe("encoder", train={"steps": 2}), tmp_path / "encoder", small_data)
-    assert result.finished and result.tokens == result.tiles * 4 * 4 * 7
+    assert result.finished and result.tokens == result.tiles * 4 * 4 * len(QUESTIONS)
     trained = load_bundle(tmp_path / "encoder" / "bundle").model
     fresh = MultimodalModel(trained.config)
     fresh.init_weights(0)
     before, after = fresh.state_dict(), trained.state_dict()
     assert before.keys() == after.keys(), "the dense head stays behind"
-    moved = {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
-    assert moved == {"vision", "connector"}
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    words = {"decoder.embedding.weight"}
+    assert words < moved and {name.partition(".")[0] for name in moved - words} == {"vision", "connector"}
 
 
 def test_another_tile_size_resizes_positions_and_keeps_everything_else(
@@ -288,3 +291,24 @@ def test_the_mixture_is_told_without_training(small_data: Path, tmp_path: Path):
         ["text", "24", "40.0%"],
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["recipe.yaml"]
+
+
+def test_two_ranks_train_what_one_trains(small_data: Path, tmp_path: Path):
+    """Packs of a step are dealt to the ranks; a run that was stopped goes on with another number of them."""
+    train = {"steps": 6, "accumulation": 2, "save_every": 2}
+    start_stage(small_recipe("sft", train=train), tmp_path / "one", small_data)
+    two = small_recipe("sft", train=train, ranks=2)
+    stopped = start_stage(two, tmp_path / "two", small_data, hooks=[Terminate(3)])
+    assert not stopped.finished and stopped.steps == 3
+    kept = load(Recipe, tmp_path / "two" / "recipe.yaml")
+    assert kept.ranks == 2 and resume_stage(tmp_path / "two").finished
+    wanted, found = log_of(tmp_path / "one"), log_of(tmp_path / "two")
+    assert [row["targets"] for row in found] == [row["targets"] for row in wanted]
+    for name in ("loss", "grad_norm"):
+        assert [row[name] for row in found] == pytest.approx([row[name] for row in wanted], rel=1e-4)
+
+
+def test_packs_that_cannot_be_dealt_out_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("mm15.train.loop.place", lambda: (0, 2))
+    with pytest.raises(ConfigError, match="3 packs a step cannot be dealt evenly to 2 ranks"):
+        packs_per_rank(small_recipe("sft", train={"accumulation": 3}).train)
