@@ -1,0 +1,165 @@
+"""Rows that are not lines of one file: annotation files joined once, kept beside them as JSON lines.
+
+A COCO file holds pictures and annotations side by side, Flickr30k Entities is a folder of small files, ActivityNet-QA
+keeps questions and answers apart. Such a set is joined when it is first opened; the joined rows lie in
+``<path>.<digest>.rows`` and are read at random from there, so that no process holds the whole set. The digest names
+the options; a changed annotation file is joined again. Where the folder is read-only the rows are kept in memory.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mm15.base.config import Strict
+from mm15.base.errors import ConfigError, SkipSample
+from mm15.io.atomic import open_atomic
+from mm15.io.jsonl import JsonlIndex
+
+ADDRESS = "__at__"
+"""Where a joined row came from, in the words of the original files."""
+DEFECT = "__defect__"
+"""Why a joined row cannot be used."""
+_STAMP = "stamp"
+
+Make = Callable[[Path, Any], Iterable[dict[str, Any]]]
+"""(path, options) → rows; each may carry ``ADDRESS`` and ``DEFECT``. A function of a module, so that it can travel."""
+
+
+@dataclass(frozen=True)
+class JoinedRows:
+    """Rows made from ``sources`` by ``make(path, options)``. Pickles as paths only.
+
+    Args:
+        path: the file or folder that the recipe names; what is kept lies beside it.
+        options: the format's options.
+        make: makes all rows, in an order that depends on the files only.
+        sources: the files that are read: a change in one of them makes the rows anew.
+
+    Raises:
+        ConfigError: a file is missing or is not what the format says.
+    """
+
+    path: Path
+    options: Strict
+    make: Make
+    sources: tuple[Path, ...]
+
+    def __post_init__(self) -> None:
+        missing = [f"no such file: {source}" for source in self.sources if not source.exists()]
+        if missing:
+            raise ConfigError(missing, f"{self.path}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_kept"}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def address(self, row: int) -> str:
+        """The path and, in its own words, the place of a row."""
+        return f"{self.path}:{self._kept[row].get(ADDRESS, f'[{row}]')}"
+
+    def row(self, row: int) -> dict[str, Any]:
+        """A joined row.
+
+        Raises:
+            IndexError: there is no such row.
+            SkipSample: the original files contradict themselves here; says how and where.
+        """
+        found = self._kept[row]
+        if DEFECT in found:
+            raise SkipSample(found[DEFECT], self.address(row))
+        return {name: value for name, value in found.items() if name != ADDRESS}
+
+    @cached_property
+    def _kept(self) -> _Kept:
+        stamp = [[found.st_size, found.st_mtime_ns] for found in (source.stat() for source in self.sources)]
+        about = (str(self.make.__module__), str(self.make.__qualname__), self.options.model_dump_json())
+        digest = hashlib.sha256(repr(about).encode()).hexdigest()[:12]
+        file = self.path.with_name(f"{self.path.name}.{digest}.rows")
+        if _stamp_of(file) != stamp:
+            try:
+                _write(file, stamp, self.make(self.path, self.options))
+            except OSError as error:
+                warnings.warn(f"{file}: cannot be written ({error}); its rows are kept in memory", stacklevel=2)
+                return _Kept([json.loads(json.dumps(row)) for row in self.make(self.path, self.options)])
+        return _Kept(JsonlIndex(file))
+
+
+class _Kept:
+    """Rows in a file (behind a first line with the stamp) or in memory."""
+
+    def __init__(self, rows: JsonlIndex | list[dict[str, Any]]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows) - (not isinstance(self._rows, list))
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        if not 0 <= row < len(self):
+            raise IndexError(f"there are {len(self)} rows, there is no row {row}")
+        return self._rows[row] if isinstance(self._rows, list) else self._rows.row(row + 1)
+
+
+def _write(file: Path, stamp: list[list[int]], rows: Iterable[dict[str, Any]]) -> None:
+    with open_atomic(file) as out:
+        out.write(json.dumps({_STAMP: stamp}).encode() + b"\n")
+        for row in rows:
+            out.write(json.dumps(row).encode() + b"\n")
+
+
+def _stamp_of(file: Path) -> Any:
+    try:
+        with file.open("rb") as lines:
+            return json.loads(lines.readline())[_STAMP]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file. Raises ``ConfigError`` if it is none (not UTF-8 either)."""
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ConfigError([f"not valid JSON: {error}"], str(path)) from error
+
+
+def records(value: object, where: str) -> list[dict[str, Any]]:
+    """A list of JSON objects. Raises ``ConfigError`` if it is none."""
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ConfigError([f"expected a list of objects, found {type(value).__name__}"], where)
+    return value
+
+
+def read_csv(path: Path, columns: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line number from 1, row) of a CSV file with a header line.
+
+    Raises:
+        ConfigError: a column is missing, or the file is not UTF-8 text.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restkey="", restval="")
+            missing = [name for name in columns if name not in (reader.fieldnames or [])]
+            if missing:
+                has = ", ".join(reader.fieldnames or []) or "none"
+                raise ConfigError([f"no column '{name}'; columns: {has}" for name in missing], str(path))
+            for row in reader:
+                yield reader.line_num, {name: value for name, value in row.items() if name}
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError([f"not readable as CSV: {error}"], str(path)) from error
+
+
+def read_ids(path: Path) -> list[str]:
+    """The ids of a split file, one a line, in order. Raises ``ConfigError`` if there is no such file."""
+    if not path.is_file():
+        raise ConfigError([f"no such split file: {path}; set options.split to '' to use everything"], str(path))
+    return path.read_text(encoding="utf-8").split()
