@@ -103,10 +103,16 @@ class ImagePart:
 
 @dataclass(frozen=True, slots=True)
 class VideoPart:
-    """A clip, turned into ``frames`` pictures of a multi-image prompt (MM1.5-Video: 24 frames)."""
+    """A clip, turned into ``frames`` pictures of a multi-image prompt (MM1.5-Video: 24 frames).
+
+    ``media`` is a file, or a folder of numbered pictures. ``start`` and ``end`` bound it in seconds; ``end`` 0: to its
+    end.
+    """
 
     media: MediaRef
     frames: int = 24
+    start: float = 0.0
+    end: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

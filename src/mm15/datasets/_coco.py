@@ -27,7 +27,9 @@ def refer_rows(path: Path, options: Any) -> Rows:
     refs = records(read_pickle(path), str(path))
     known = sorted({str(ref.get("split")) for ref in refs})
     if options.split and options.split not in known:
-        raise ConfigError([f"options.split: there is no split '{options.split}'; splits: {', '.join(known)}"], str(path))
+        raise ConfigError(
+            [f"options.split: there is no split '{options.split}'; splits: {', '.join(known)}"], str(path)
+        )
     for ref in refs:
         if options.split and ref.get("split") != options.split:
             continue
@@ -35,7 +37,8 @@ def refer_rows(path: Path, options: Any) -> Rows:
         for number, sentence in enumerate(sentences if isinstance(sentences, list) else [None]):
             row: dict[str, Any] = {ADDRESS: f"ref {ref.get('ref_id')} sentence {number}"}
             image, box = images.get(ref.get("image_id")), boxes.get(ref.get("ann_id"))
-            said = sentence.get("sent") if isinstance(sentence, dict) else None
+            sentence = sentence if isinstance(sentence, dict) else {}
+            said = sentence.get("sent")
             if image is None:
                 row[DEFECT] = f"image_id {ref.get('image_id')!r} is not in {options.instances}"
             elif box is None:

@@ -3,7 +3,8 @@
 A COCO file holds pictures and annotations side by side, Flickr30k Entities is a folder of small files, ActivityNet-QA
 keeps questions and answers apart. Such a set is joined when it is first opened; the joined rows lie in
 ``<path>.<digest>.rows`` and are read at random from there, so that no process holds the whole set. The digest names
-the options; a changed annotation file is joined again. Where the folder is read-only the rows are kept in memory.
+the options. A changed annotation file is joined again; of a folder only files that come or go are noticed. Where the
+folder is read-only the rows are kept in memory.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class JoinedRows:
         path: the file or folder that the recipe names; what is kept lies beside it.
         options: the format's options.
         make: makes all rows, in an order that depends on the files only.
-        sources: the files that are read: a change in one of them makes the rows anew.
+        sources: the files and folders that are read: a change in one of them makes the rows anew.
 
     Raises:
         ConfigError: a file is missing or is not what the format says.
@@ -53,7 +54,7 @@ class JoinedRows:
     sources: tuple[Path, ...]
 
     def __post_init__(self) -> None:
-        missing = [f"no such file: {source}" for source in self.sources if not source.exists()]
+        missing = [f"no such file or folder: {file}" for file in self.sources if not file.exists()]
         if missing:
             raise ConfigError(missing, f"{self.path}")
 
@@ -62,6 +63,19 @@ class JoinedRows:
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that stand for the rows; for folders of many small files, what was made of them."""
+        files = [source for source in self.sources if source.is_file()]
+        made = self._file if len(files) < len(self.sources) and len(self) else None
+        return [made, *files] if made and made.is_file() else files
+
+    @property
+    def _file(self) -> Path:
+        about = (str(self.make.__module__), str(self.make.__qualname__), self.options.model_dump_json())
+        digest = hashlib.sha256(repr(about).encode()).hexdigest()[:12]
+        return self.path.with_name(f"{self.path.name}.{digest}.rows")
 
     def address(self, row: int) -> str:
         """The path and, in its own words, the place of a row."""
@@ -81,10 +95,8 @@ class JoinedRows:
 
     @cached_property
     def _kept(self) -> _Kept:
-        stamp = [[found.st_size, found.st_mtime_ns] for found in (source.stat() for source in self.sources)]
-        about = (str(self.make.__module__), str(self.make.__qualname__), self.options.model_dump_json())
-        digest = hashlib.sha256(repr(about).encode()).hexdigest()[:12]
-        file = self.path.with_name(f"{self.path.name}.{digest}.rows")
+        stamp = [[found.st_size, found.st_mtime_ns] for found in (file.stat() for file in self.sources)]
+        file = self._file
         if _stamp_of(file) != stamp:
             try:
                 _write(file, stamp, self.make(self.path, self.options))

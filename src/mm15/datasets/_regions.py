@@ -7,7 +7,7 @@ boxes are turned with it here.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -43,24 +43,22 @@ OptionsT = TypeVar("OptionsT", bound=Strict)
 
 def options_of(context: RowContext, schema: type[OptionsT]) -> OptionsT:
     """The format's options of a recipe, or its defaults."""
-    given = getattr(context, "options", None)
-    return given if isinstance(given, schema) else schema()
+    return context.options if isinstance(context.options, schema) else schema()
 
 
-def clip_or_refuse(numbers: object, width: float, height: float, outside: Outside) -> Box:
+def clip_or_refuse(numbers: object, width: int, height: int, outside: Outside) -> Box:
     """Four numbers xyxy as a box of a ``width`` x ``height`` picture.
 
     Raises:
         SkipSample: not four finite numbers (strings are none), inverted, without area, or (after clipping) outside.
     """
-    if outside == "clip" and _numbers(numbers, 4):
-        x1, y1, x2, y2 = numbers  # type: ignore[misc]
-        if x1 < x2 and y1 < y2:
-            cut = [min(max(x1, 0), width), min(max(y1, 0), height), min(max(x2, 0), width), min(max(y2, 0), height)]
-            if not (cut[0] < cut[2] and cut[1] < cut[3]):
-                raise SkipSample(f"box {numbers} lies outside the picture of {width:g} x {height:g}")
-            numbers = cut
-    return checked_box(numbers, width, height)  # type: ignore[arg-type]
+    given = _numbers(numbers, 4)
+    if outside == "clip" and given and given[0] < given[2] and given[1] < given[3]:
+        cut = [min(max(value, 0), side) for value, side in zip(given, (width, height) * 2, strict=True)]
+        if not (cut[0] < cut[2] and cut[1] < cut[3]):
+            raise SkipSample(f"box {numbers} lies outside the picture of {width} x {height}")
+        numbers = cut
+    return checked_box(numbers, width, height)
 
 
 def from_xywh(numbers: object) -> list[float]:
@@ -69,20 +67,21 @@ def from_xywh(numbers: object) -> list[float]:
     Raises:
         SkipSample: not four numbers, or a side that is not above 0.
     """
-    if not _numbers(numbers, 4):
+    given = _numbers(numbers, 4)
+    if not given:
         raise SkipSample(f"a box needs the four numbers x, y, width, height, found {numbers!r}")
-    x, y, width, height = numbers  # type: ignore[misc]
+    x, y, width, height = given
     if not (width > 0 and height > 0):
         raise SkipSample(f"box {numbers} (x, y, width, height) has no area")
     return [x, y, x + width, y + height]
 
 
-def size_of(row: Any, where: str = "the row") -> tuple[int, int]:
+def size_of(row: Mapping[str, Any]) -> tuple[int, int]:
     """(width, height) of a picture as annotated. Raises ``SkipSample`` unless both are whole numbers above 0."""
-    sides = (row.get("width"), row.get("height"))
-    if not all(type(side) is int and side > 0 for side in sides):
-        raise SkipSample(f"{where} needs 'width' and 'height' in whole pixels above 0, found {sides[0]!r}, {sides[1]!r}")
-    return sides[0], sides[1]  # type: ignore[return-value]
+    width, height = row.get("width"), row.get("height")
+    if not all(type(side) is int and side > 0 for side in (width, height)):
+        raise SkipSample(f"'width' and 'height' must be whole pixels above 0, found {width!r} and {height!r}")
+    return int(str(width)), int(str(height))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +105,10 @@ class Annotated:
         Raises:
             SkipSample: not two finite numbers, or outside the picture.
         """
-        if not _numbers(numbers, 2):
+        given = _numbers(numbers, 2)
+        if not given:
             raise SkipSample(f"a point needs two numbers, found {numbers!r}")
-        x, y = numbers  # type: ignore[misc]
+        x, y = given
         if not (0 <= x <= self.width and 0 <= y <= self.height):
             raise SkipSample(f"point {numbers} is outside the picture of {self.width} x {self.height}")
         return Point(*orient_box((x, y, x, y), self.orientation, self.width, self.height)[:2])
@@ -196,8 +196,10 @@ def talk(picture: Annotated, turns: Sequence[tuple[Sequence[Part], Sequence[Part
     return messages
 
 
-def _numbers(values: object, count: int) -> bool:
-    return isinstance(values, list) and len(values) == count and all(type(n) in (int, float) for n in values)
+def _numbers(values: object, count: int) -> list[float] | None:
+    """The values, if they are so many numbers; texts and truth values are none."""
+    fits = isinstance(values, list) and len(values) == count and all(type(n) in (int, float) for n in values)
+    return list(values) if fits and isinstance(values, list) else None
 
 
 def _inside(rng: random.Random, low: float, high: float) -> float:

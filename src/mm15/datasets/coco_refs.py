@@ -1,7 +1,7 @@
 """COCO-shaped annotations: RefCOCO/+/g, LVIS, Objects365, COCO instances and COCO Captions.
 
-``path`` is the annotation file. ``options.mode`` says what it is: ``mdetr-json`` (``finetune_refcoco_train.json``: every
-"image" is one expression), ``refer-pickle`` (``refs(unc).p``, with COCO's instances file beside it) or
+``path`` is the annotation file, ``options.mode`` says of what kind: ``mdetr-json`` (``finetune_refcoco_train.json``,
+where every "image" is one expression), ``refer-pickle`` (``refs(unc).p``, with COCO's instances file beside it) or
 ``coco-instances`` (pictures with objects, or with captions). ``bbox`` is x, y, width, height in stored pixels.
 ``options.tasks`` says what is asked: ``ground`` (phrase → box), ``refer`` (box or point → phrase), ``detect`` (every
 object of a kind) or ``caption``. Questions are worded by us, in a few wordings that rotate by seed and key.
@@ -54,7 +54,7 @@ class Options(Strict):
     mode: Literal["refer-pickle", "mdetr-json", "coco-instances"] = "mdetr-json"
     tasks: tuple[Literal["ground", "refer", "detect", "caption"], ...] = Field(("ground", "refer"), min_length=1)
     split: str = ""
-    """Of a REFER pickle: train, val, test, testA, testB; empty: all. Not for the other modes, whose files are splits."""
+    """Of a REFER pickle: train, val, test, testA, testB; empty: all. In the other modes a file is a split."""
     instances: str = "instances.json"
     """Of a REFER pickle: the COCO file beside it."""
     images: str = ""

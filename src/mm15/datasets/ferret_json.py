@@ -1,7 +1,7 @@
 """Ferret and Ferret-UI conversations: LLaVA rows with boxes (Ferret 2310.07704, the layout of its training files).
 
-``box_x1y1x2y2`` holds one list per turn; ``<bbox_location0>`` in a turn is the first entry of that turn's list: a box in
-absolute pixels, a point ``[x, y]``, or a list of boxes, all of one phrase. ``image_w``/``image_h`` (or
+``box_x1y1x2y2`` holds one list per turn; ``<bbox_location0>`` in a turn is the first entry of that turn's list: a box
+in absolute pixels, a point ``[x, y]``, or a list of boxes, all of one phrase. ``image_w``/``image_h`` (or
 ``width``/``height``) give the picture's size. Boxes count in stored pixels, or on ``options.canvas`` where a file says
 so (0-1000, RICO's 1440 x 2560).
 

@@ -75,8 +75,11 @@ def open_rows(path: Path, options: Options) -> JoinedRows:
 
 
 def _rows(path: Path, options: Any) -> Iterator[dict[str, Any]]:
-    listed_ids = read_ids(path / f"{options.split}.txt") if options.split else None
-    for name in listed_ids or sorted(file.stem for file in (path / "Sentences").glob("*.txt")):
+    if options.split:
+        names = read_ids(path / f"{options.split}.txt")
+    else:
+        names = sorted(file.stem for file in (path / "Sentences").glob("*.txt"))
+    for name in names:
         sentences = path / "Sentences" / f"{name}.txt"
         if not sentences.is_file():
             raise ConfigError([f"'{name}' is in the id list, but there is no {sentences}"], str(path))
