@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from mm15.base.errors import ConfigError
 from mm15.datasets._joined import ADDRESS, DEFECT, read_json, records
-from mm15.io.pickles import read_pickle
+from mm15.io.pickles import load_pickle
 
 Rows = Iterator[dict[str, Any]]
 
@@ -24,7 +24,7 @@ def refer_rows(path: Path, options: Any) -> Rows:
     coco = _coco(path.parent / options.instances, "images", "annotations")
     images = {image.get("id"): image for image in coco["images"]}
     boxes = {annotation.get("id"): annotation.get("bbox") for annotation in coco["annotations"]}
-    refs = records(read_pickle(path), str(path))
+    refs = records(load_pickle(path.read_bytes(), str(path)), str(path))
     known = sorted({str(ref.get("split")) for ref in refs})
     if options.split and options.split not in known:
         raise ConfigError(

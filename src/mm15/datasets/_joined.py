@@ -21,14 +21,13 @@ from typing import Any
 
 from mm15.base.config import Strict
 from mm15.base.errors import ConfigError, SkipSample
-from mm15.io.atomic import open_atomic
+from mm15.io.atomic import open_atomic, write_atomic
 from mm15.io.jsonl import JsonlIndex
 
 ADDRESS = "__at__"
 """Where a joined row came from, in the words of the original files."""
 DEFECT = "__defect__"
 """Why a joined row cannot be used."""
-_STAMP = "stamp"
 
 Make = Callable[[Path, Any], Iterable[dict[str, Any]]]
 """(path, options) → rows; each may carry ``ADDRESS`` and ``DEFECT``. A function of a module, so that it can travel."""
@@ -79,7 +78,7 @@ class JoinedRows:
 
     def address(self, row: int) -> str:
         """The path and, in its own words, the place of a row."""
-        return f"{self.path}:{self._kept[row].get(ADDRESS, f'[{row}]')}"
+        return f"{self.path}:{self._kept.row(row).get(ADDRESS, f'[{row}]')}"
 
     def row(self, row: int) -> dict[str, Any]:
         """A joined row.
@@ -88,51 +87,53 @@ class JoinedRows:
             IndexError: there is no such row.
             SkipSample: the original files contradict themselves here; says how and where.
         """
-        found = self._kept[row]
+        found = self._kept.row(row)
         if DEFECT in found:
             raise SkipSample(found[DEFECT], self.address(row))
         return {name: value for name, value in found.items() if name != ADDRESS}
 
     @cached_property
-    def _kept(self) -> _Kept:
+    def _kept(self) -> JsonlIndex | _InMemory:
         stamp = [[found.st_size, found.st_mtime_ns] for found in (file.stat() for file in self.sources)]
         file = self._file
-        if _stamp_of(file) != stamp:
+        if not file.is_file() or _stamp_of(file) != stamp:
             try:
                 _write(file, stamp, self.make(self.path, self.options))
             except OSError as error:
                 warnings.warn(f"{file}: cannot be written ({error}); its rows are kept in memory", stacklevel=2)
-                return _Kept([json.loads(json.dumps(row)) for row in self.make(self.path, self.options)])
-        return _Kept(JsonlIndex(file))
+                return _InMemory([json.loads(json.dumps(row)) for row in self.make(self.path, self.options)])
+        return JsonlIndex(file)
 
 
-class _Kept:
-    """Rows in a file (behind a first line with the stamp) or in memory."""
-
-    def __init__(self, rows: JsonlIndex | list[dict[str, Any]]) -> None:
+class _InMemory:
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
         self._rows = rows
 
     def __len__(self) -> int:
-        return len(self._rows) - (not isinstance(self._rows, list))
+        return len(self._rows)
 
-    def __getitem__(self, row: int) -> dict[str, Any]:
+    def row(self, row: int) -> dict[str, Any]:
         if not 0 <= row < len(self):
             raise IndexError(f"there are {len(self)} rows, there is no row {row}")
-        return self._rows[row] if isinstance(self._rows, list) else self._rows.row(row + 1)
+        return self._rows[row]
 
 
 def _write(file: Path, stamp: list[list[int]], rows: Iterable[dict[str, Any]]) -> None:
+    """The rows, then the stamp: rows without theirs are made again. It lies apart, as rows are the same anywhere."""
     with open_atomic(file) as out:
-        out.write(json.dumps({_STAMP: stamp}).encode() + b"\n")
         for row in rows:
             out.write(json.dumps(row).encode() + b"\n")
+    write_atomic(_stamp_file(file), json.dumps(stamp))
+
+
+def _stamp_file(file: Path) -> Path:
+    return file.with_name(f"{file.name}.stamp")
 
 
 def _stamp_of(file: Path) -> Any:
     try:
-        with file.open("rb") as lines:
-            return json.loads(lines.readline())[_STAMP]
-    except (OSError, ValueError, KeyError, TypeError):
+        return json.loads(_stamp_file(file).read_bytes())
+    except (OSError, ValueError):
         return None
 
 

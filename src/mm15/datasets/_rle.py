@@ -11,8 +11,8 @@ def run_lengths(counts: object) -> list[int]:
     """The runs of a mask, zeros first, then ones, and so on, down the columns of the picture.
 
     Args:
-        counts: a list of runs, or COCO's compressed text: 5 bits per character from "0" on, from the third run on as
-            differences to the run before the last (the format of COCO's own mask tools).
+        counts: a list of runs, or COCO's compressed text: 5 bits per character from "0" on, from the fourth run on
+            as differences to the run before the last (the format of COCO's own mask tools).
 
     Raises:
         SkipSample: neither of these.
