@@ -88,14 +88,10 @@ def test_a_points_mask_is_where_it_may_lie():
 
 
 def test_compressed_masks_are_read_as_coco_writes_them():
-    # pycocotools 2.0 on a mask of 60 x 90: rows 10-39, columns 20-69, a hole in it, and rows 45-58, columns 2-8.
-    packed = (
-        "U5>^100000000000ac0`0o[O000000000000000000WOWO?i0AWO?i0AWO?i0AWO?i0AWO?i0:0000000000000000000000000000000000000"
-        "0000000000000000000000000000000000000VU1"
-    )
-    runs = run_lengths(packed)
-    assert runs[:12] == [165] + [14, 46] * 5 + [14] and len(runs) == 125
-    assert (sum(runs), sum(runs[1::2])) == (60 * 90, 1573)
+    # pycocotools 2.0 on a mask of 60 x 90: rows 10-39, columns 20-31, a hole in it, and rows 45-58, columns 2-4.
+    runs = run_lengths("U5>^1000Qk0`0_TO00000000WOWO?i0AWO?i0:00000000^\\3")
+    assert runs == [165, 14, 46, 14, 46, 14, 911, *[30] * 10, 5, 5, 20, 30, 5, 5, 20, *[30] * 10, 3500]
+    assert (sum(runs), sum(runs[1::2])) == (60 * 90, 392)
     assert run_lengths([5, 3, 4]) == [5, 3, 4]
 
 
