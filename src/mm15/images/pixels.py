@@ -135,6 +135,43 @@ def frame_sizes(
         return [*sizes, (0, 0)]
 
 
+def picture_layout(
+    data: bytes, name: str = "picture", frame: int = 0, budget: PixelBudget = BUDGET
+) -> tuple[int, int, int]:
+    """(width, height, EXIF orientation 1-8) of the pixels as they are stored, from the header alone.
+
+    Annotations made on the stored pixels are turned with ``orient_box`` to lie on what ``open_picture`` returns.
+
+    Raises:
+        PictureError: empty, not one of ``FORMATS``, over the budget, no such frame.
+    """
+    image = _open_header(data, name, frame, budget)
+    width, height = image.size
+    if image.format == "TIFF":
+        orientation = _tag(image)
+        # Pillow already gives the size of the picture it will have turned.
+        return (height, width, orientation) if orientation in _SIDEWAYS else (width, height, orientation)
+    return width, height, _orientation(image)
+
+
+def orient_box(
+    box_xyxy: tuple[float, float, float, float], orientation: int, width: float, height: float
+) -> tuple[float, float, float, float]:
+    """A box on the stored pixels of a picture (``width`` x ``height``, EXIF ``orientation``) → on the upright picture.
+
+    Orientations are those of EXIF 2.3, tag 0x0112; 1 and numbers that the standard does not know change nothing.
+    """
+    x1, y1, x2, y2 = box_xyxy
+    if orientation in _SIDEWAYS:
+        x1, y1, x2, y2 = y1, x1, y2, x2
+        width, height = height, width
+    if orientation in (2, 3, 6, 7):
+        x1, x2 = width - x2, width - x1
+    if orientation in (3, 4, 7, 8):
+        y1, y2 = height - y2, height - y1
+    return x1, y1, x2, y2
+
+
 def resize(image: Image.Image, width: int, height: int) -> Image.Image:
     """Bicubic with antialias. Reductions of six times and more are box-averaged first, to 3x the wanted size."""
     return image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
@@ -196,10 +233,15 @@ def _orientation(image: Image.Image) -> int:
         return 1  # Pillow turns TIFF itself, its size included.
     if image.format == "PNG" and "exif" not in image.info:
         return 1  # getexif() would decode all pixels in search of an EXIF block behind them.
+    return _tag(image)
+
+
+def _tag(image: Image.Image) -> int:
     try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+        orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except _BROKEN:
         return 1
+    return orientation if orientation in _TURNS else 1
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:

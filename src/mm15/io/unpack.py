@@ -1,0 +1,162 @@
+"""Packed JSON lines (``.gz``, ``.zst``, ``.zip`` with one file in it), unpacked once, because rows are read at random.
+
+The rows go to ``<file>.unpacked/rows.jsonl`` beside the packed file, and are made anew when that has changed. In a
+read-only folder up to ``IN_MEMORY`` bytes are unpacked into memory; more is refused. Nothing is unpacked beyond
+``MAX_RATIO`` times the packed size (or ``SMALL`` bytes), nor when less than ``KEEP_FREE`` bytes of disk would be left.
+``.zst`` needs the extra ``zstd`` (zstandard).
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import lzma
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mm15.base.errors import ConfigError, MissingExtra
+from mm15.io.atomic import atomic_folder
+from mm15.io.index import stamp_of
+from mm15.io.jsonl import JsonlIndex, decode_row, scan_lines
+
+IN_MEMORY = 256 << 20
+MAX_RATIO = 200
+SMALL = 64 << 20
+KEEP_FREE = 1 << 30
+CHUNK = 1 << 20
+
+
+def open_packed(path: str | Path) -> UnpackedLines | LinesInMemory:
+    """The rows of a packed JSONL file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ConfigError: damaged, cut off, encrypted, more than one file in a zip, or larger than what is allowed.
+        MissingExtra: ``.zst`` without zstandard.
+    """
+    path = Path(path)
+    folder = path.with_name(f"{path.name}.unpacked")
+    stamp = list(stamp_of(path))
+    if _stamp_in(folder) == stamp:
+        return UnpackedLines(path)
+    try:
+        with atomic_folder(folder, durable=False) as draft:
+            # The disk is looked at now and not later: a bound is a promise of this moment.
+            most = shutil.disk_usage(draft).free - KEEP_FREE
+            with (draft / "rows.jsonl").open("wb") as file:
+                _unpack(path, file, most, f"the disk of {path.parent} has room for")
+            (draft / "stamp.json").write_text(json.dumps(stamp))
+    except OSError as error:
+        if _stamp_in(folder) == stamp:  # Another process was quicker.
+            return UnpackedLines(path)
+        memory = io.BytesIO()
+        _unpack(path, memory, IN_MEMORY, f"are unpacked into memory ({folder.parent} cannot be written: {error})")
+        return LinesInMemory(path, memory.getvalue())
+    return UnpackedLines(path)
+
+
+class UnpackedLines(JsonlIndex):
+    """JSON lines that were unpacked beside their packed file; their address names the packed file."""
+
+    def __init__(self, packed: Path) -> None:
+        self.packed = packed
+        super().__init__(packed.with_name(f"{packed.name}.unpacked") / "rows.jsonl")
+
+    def __reduce__(self) -> tuple[Any, tuple[Path]]:
+        return open_packed, (self.packed,)
+
+    def address(self, row: int) -> str:
+        """``file:line``, as if the packed file had lines."""
+        return f"{self.packed}:{self.line(row)}"
+
+
+class LinesInMemory:
+    """Unpacked JSON lines, held in memory. Pickled as the path of the packed file."""
+
+    def __init__(self, packed: Path, data: bytes) -> None:
+        self.path = packed
+        self._data = data
+        self._places = scan_lines(io.BytesIO(data))
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __reduce__(self) -> tuple[Any, tuple[Path]]:
+        return open_packed, (self.path,)
+
+    def address(self, row: int) -> str:
+        """``file:line``, as if the packed file had lines."""
+        return f"{self.path}:{self._place(row)[1]}"
+
+    def row(self, row: int) -> dict[str, Any]:
+        """A decoded row. Raises ``IndexError`` beyond the last, ``SkipSample`` where it is not a JSON object."""
+        start = self._place(row)[0]
+        end = self._data.find(b"\n", start)
+        return decode_row(self._data[start : end if end >= 0 else None], self.address(row))
+
+    def _place(self, row: int) -> tuple[int, int]:
+        if not 0 <= row < len(self):
+            raise IndexError(f"{self.path} has {len(self)} rows, there is no row {row}")
+        offset, line = self._places[row].tolist()
+        return offset, line
+
+
+def _stamp_in(folder: Path) -> list[int] | None:
+    with suppress(OSError, ValueError):
+        return json.loads((folder / "stamp.json").read_text())
+    return None
+
+
+def _unpack(path: Path, out: BinaryIO, room: int, limit: str) -> None:
+    packed = path.stat().st_size
+    ratio = max(SMALL, MAX_RATIO * packed)
+    size = 0
+    try:
+        with _opened(path) as file:
+            while chunk := file.read(CHUNK):
+                size += len(chunk)
+                if size > ratio:
+                    raise ConfigError([f"{path}: unpacks to more than {MAX_RATIO} times its size; refused"], "sources")
+                if size > room:
+                    raise ConfigError(
+                        [f"{path}: unpacks to more than the {max(room, 0) >> 20} MiB that {limit}; unpack it yourself"],
+                        "sources",
+                    )
+                out.write(chunk)
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile, RuntimeError, ValueError) as e:
+        raise ConfigError([f"{path}: damaged or cut off after {size} bytes: {e}; download it again"], "sources") from e
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    suffix = path.suffix.lower()
+    if suffix == ".gz":
+        with gzip.open(path, "rb") as file:
+            yield file  # type: ignore[misc]
+    elif suffix == ".zst":
+        with path.open("rb") as raw, _zstd().stream_reader(raw, read_across_frames=True) as file:
+            yield file
+    else:
+        with zipfile.ZipFile(path) as archive:
+            files = [info for info in archive.infolist() if not info.is_dir() and "__MACOSX" not in info.filename]
+            if len(files) != 1:
+                raise ConfigError([f"{path}: expected one file in the zip, found {len(files)}"], "sources")
+            if files[0].flag_bits & 1:
+                raise ConfigError([f"{path}: the file in the zip is encrypted"], "sources")
+            with archive.open(files[0]) as file:
+                yield file  # type: ignore[misc]
+
+
+def _zstd() -> Any:
+    try:
+        import zstandard
+    except ImportError:
+        raise MissingExtra("zstandard", "zstd", "reading .zst files") from None
+    # 2 GiB windows are what `zstd --long=31` makes; more is refused.
+    return zstandard.ZstdDecompressor(max_window_size=1 << 31)
