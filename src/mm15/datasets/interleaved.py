@@ -6,8 +6,8 @@ Four layouts, told apart by what a row holds:
   two is not null. ``metadata`` and ``general_metadata`` are JSON in strings.
 - ``mmc4``: sentences in ``text_list``; every entry of ``image_info`` stands before (or after) the sentence whose number
   is its ``matched_text_index``. Several pictures may share a sentence.
-- ``mint``: MINT-1T PDF and ArXiv, a tar of ``json`` (as obelics) and a multi-frame ``tiff``. A picture's frame is its
-  place in ``image_metadata`` where its name says page and xref (``page_3_image_17``), else its place among the pictures.
+- ``mint``: MINT-1T PDF and ArXiv, a tar of ``json`` (as obelics) and a multi-frame ``tiff``. The k-th picture is frame
+  k; where ``image_metadata`` lists page and xref of what its name says (``page_3_image_17``), that entry's frame.
 - ``tar``: members ``{doc}.{number}.text.txt`` and ``{doc}.{number}.image.jpg`` in the order of their numbers, and
   ``{doc}.metadata.txt`` with the names of all of them, one a line.
 
@@ -16,7 +16,8 @@ One that is not there is left out and counted in ``meta["dropped_images"]``. Nei
 line apart; MMC4's sentences have a space between. ``width`` and ``height`` may list the sizes of the pictures.
 
 Example rows:
-{"images": [null, "a.jpg", null], "texts": ["Intro.", null, "More."], "metadata": "[null, {\\"alt_text\\": \\"a\\"}, null]"}
+{"images": [null, "a.jpg", null], "texts": ["Intro.", null, "More."],
+ "metadata": "[null, {\\"alt_text\\": \\"a\\"}, null]"}
 {"text_list": ["A cup.", "Two cups."], "url": "cups.html", "image_info": [
   {"image_name": "b.jpg", "raw_url": "b.jpg", "matched_text_index": 1, "matched_sim": 0.3}]}
 """
@@ -50,9 +51,9 @@ class Options(Strict):
     """Where an MMC4 picture stands next to its sentence."""
     sentence_joiner: str = " "
     """What stands between two sentences of MMC4."""
-    min_images: int = Field(0, ge=0)
+    min_images: int = Field(default=0, ge=0)
     """Documents left with fewer pictures are refused."""
-    max_bytes: int = Field(MAX_BYTES, gt=0)
+    max_bytes: int = Field(default=MAX_BYTES, gt=0)
     """The largest ``tiff`` of MINT-1T that is read."""
 
 
@@ -66,7 +67,7 @@ def to_samples(row: dict[str, Any], context: RowContext) -> list[Sample]:
     Raises:
         SkipSample: the row cannot be used as it is.
     """
-    options = context.options if isinstance(context.options, Options) else Options()
+    options: Options = context.options or Options()
     mode = _mode(row) if options.mode == "auto" else options.mode
     joiner = options.sentence_joiner if mode == "mmc4" else "\n\n"
     if mode == "mmc4":
@@ -173,8 +174,9 @@ def _mmc4_image(image: Mapping[str, Any], number: int, context: RowContext) -> I
 
 def _missing(image: object, context: RowContext) -> bool:
     """Whether a web address is not in the source's store. Without a store, ``context.media`` refuses the address."""
-    is_address = isinstance(image, str) and "://" in image
-    return is_address and context.store is not None and context.store.find(image) is None
+    if context.store is None or not isinstance(image, str) or "://" not in image:
+        return False
+    return context.store.find(image) is None
 
 
 def _mint(row: Mapping[str, Any], context: RowContext, options: Options) -> tuple[list[Piece], dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""LLaVA conversations: LLaVA-Instruct, mix665k, ShareGPT4V, LLaVA-ReCap, M4-Instruct, Cambrian, ShareGPTVideo, ShareGPT.
+"""LLaVA conversations: LLaVA-Instruct, mix665k, ShareGPT4V, ReCap, M4-Instruct, Cambrian, ShareGPTVideo, ShareGPT.
 
 ``image`` is a picture (a file name or ``{bytes, path}``), a list of them, or nothing (absent, ``""``, null, ``[]``);
 every ``<image>`` in a user turn is one picture and stays where it stands. ``video`` is a file or a folder of frames,
@@ -41,7 +41,7 @@ class Options(Strict):
     """Where placeholders and pictures do not match; M4-Instruct has such rows."""
     leading_answer: Literal["refuse", "drop"] = "refuse"
     """What becomes of answers before the first question of a row without pictures; ShareGPT has such rows."""
-    frames: int = Field(24, ge=1)
+    frames: int = Field(default=24, ge=1)
     """Pictures that a clip becomes."""
 
 
@@ -51,7 +51,7 @@ def to_samples(row: dict[str, Any], context: RowContext) -> list[Sample]:
     Raises:
         SkipSample: the row cannot be used as it is.
     """
-    options = context.options if isinstance(context.options, Options) else Options()
+    options: Options = context.options or Options()
     turns = read_turns(row, "conversations", "from", "value")
     images, clips = pictures(row, context), _clips(row, context, options.frames)
     if images and clips:

@@ -8,7 +8,8 @@ which every ``<image>`` is the next picture of ``images`` (or ``image``); or a l
 Example rows:
 {"id": "m1", "images": ["a.jpg", "b.jpg"], "source": "nlvr2", "conversation": [
   {"role": "user", "content": "<image><image> Do both show a cup?"}, {"role": "assistant", "content": "Yes."}]}
-{"messages": [{"role": "user", "content": [{"type": "image", "path": "a.jpg"}, {"type": "text", "text": "What is it?"}]},
+{"messages": [
+  {"role": "user", "content": [{"type": "image", "path": "a.jpg"}, {"type": "text", "text": "What is it?"}]},
   {"role": "assistant", "content": [{"type": "text", "text": "A dog."}]}]}
 """
 
@@ -48,7 +49,7 @@ def to_samples(row: dict[str, Any], context: RowContext) -> list[Sample]:
     Raises:
         SkipSample: the row cannot be used as it is.
     """
-    options = context.options if isinstance(context.options, Options) else Options()
+    options: Options = context.options or Options()
     column = _column(row, options.turns, TURNS)
     turns = row.get(column)
     if not isinstance(turns, list) or not turns:

@@ -28,7 +28,19 @@ from pydantic import Field
 
 from mm15.base.config import Strict
 from mm15.base.errors import SkipSample
-from mm15.base.types import Box, ImagePart, MediaRef, Message, Part, RegionPart, Sample, TextPart, assistant, document, user
+from mm15.base.types import (
+    Box,
+    ImagePart,
+    MediaRef,
+    Message,
+    Part,
+    RegionPart,
+    Sample,
+    TextPart,
+    assistant,
+    document,
+    user,
+)
 from mm15.datasets._context import RowContext
 from mm15.images.pixels import frame_sizes
 from mm15.io.media import MAX_BYTES
@@ -49,9 +61,9 @@ class Options(Strict):
     """Write every line's box after it. RenderedText has none that could be read."""
     file: Literal["auto", "tif", "pdf"] = "auto"
     """Which file pages are drawn from, where a document has both; by default the tif."""
-    dpi: int = Field(150, ge=36, le=600)
+    dpi: int = Field(default=150, ge=36, le=600)
     """How finely pages of a PDF are drawn."""
-    max_bytes: int = Field(MAX_BYTES, gt=0)
+    max_bytes: int = Field(default=MAX_BYTES, gt=0)
     """The largest file and json that are read."""
 
 
@@ -65,7 +77,7 @@ def to_samples(row: dict[str, Any], context: RowContext) -> list[Sample]:
         SkipSample: no json or picture member, one that cannot be read or is locked, or no page that can be used.
         MissingExtra: a PDF, and pypdfium2 is not installed.
     """
-    options = context.options if isinstance(context.options, Options) else Options()
+    options: Options = context.options or Options()
     record = context.json(row.get("json"), options.max_bytes)
     if not isinstance(record, dict):
         raise SkipSample(f"the json of a document must be an object, found {type(record).__name__}")
@@ -148,7 +160,7 @@ def _lines(page: object, image: ImagePart, has_boxes: bool, boxes_needed: bool) 
 
 
 def _box(numbers: object, image: ImagePart) -> Box | None:
-    """Left, top, width, height in shares of the page → a box in pixels, cut at the edges; None where nothing is left."""
+    """Left, top, width, height in shares of the page → pixels, cut at the edges; None where nothing is left."""
     if not isinstance(numbers, list) or len(numbers) != 4 or not all(type(n) in (int, float) for n in numbers):
         return None
     left, top, width, height = numbers

@@ -30,7 +30,7 @@ def to_samples(row: dict[str, Any], context: RowContext) -> list[Sample]:
     Raises:
         SkipSample: no such column, or nothing in it.
     """
-    options = context.options if isinstance(context.options, Options) else Options()
+    options: Options = context.options or Options()
     if options.text not in row:
         raise SkipSample(f"no column '{options.text}'; there are: {', '.join(row) or 'none'}")
     value = row[options.text]

@@ -46,7 +46,7 @@ def to_samples(row: dict[str, Any], context: RowContext) -> list[Sample]:
     Raises:
         SkipSample: no picture, no caption, an empty one, or a record that cannot be read or says the download failed.
     """
-    options = context.options if isinstance(context.options, Options) else Options()
+    options: Options = context.options or Options()
     record = _record(row, context)
     if record.get("status", "success") != "success":
         raise SkipSample(f"the record says status {record['status']!r}: {record.get('error_message')}")
