@@ -10,10 +10,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import ModuleType
 from typing import Any
 
-from mm15.base.config import Strict
-from mm15.base.errors import SkipSample
+from mm15.base.config import validate
+from mm15.base.errors import ConfigError, SkipSample
 from mm15.base.types import (
     Box,
     Category,
@@ -99,10 +100,11 @@ class RowContext:
         Raises:
             SkipSample: see ``media``; or sizes that are no whole numbers above 0, or only one of them.
         """
-        sides = [side or 0 for side in (width, height)]
-        if not all(type(side) is int and side >= 0 for side in sides) or (sides[0] == 0) != (sides[1] == 0):
+        if (width or 0) == 0 == (height or 0):
+            return ImagePart(self.media(value))
+        if type(width) is not int or type(height) is not int or width < 1 or height < 1:
             raise SkipSample(f"'width' and 'height' must be two whole numbers above 0, found {width!r} and {height!r}")
-        return ImagePart(self.media(value), int(str(sides[0])), int(str(sides[1])))
+        return ImagePart(self.media(value), width, height)
 
     def read(self, value: object, max_bytes: int = MAX_BYTES) -> bytes:
         """The bytes of what a row names (see ``media``). Raises ``SkipSample`` where they cannot be read."""
@@ -128,7 +130,7 @@ class RowContext:
         Raises:
             SkipSample: unreadable, or not JSON.
         """
-        if isinstance(value, list) or (isinstance(value, dict) and not value.keys() == {"bytes", "path"}):
+        if isinstance(value, list) or (isinstance(value, dict) and value.keys() != {"bytes", "path"}):
             return value
         try:
             return json.loads(self.text(value, max_bytes))
@@ -161,16 +163,25 @@ def _is_media(value: object) -> bool:
     return isinstance(value, bytes | MediaRef) or (isinstance(value, dict) and isinstance(value.get("bytes"), bytes))
 
 
-def read_options(options: type[Strict] | None, given: Mapping[str, Any]) -> Any:
-    """An instance of a format's ``Options``, None where it has none."""
-    return options.model_validate(given) if options else None
+def read_options(format: ModuleType, given: Mapping[str, Any]) -> Any:
+    """An instance of a format's ``Options``, None where it has none.
+
+    Raises:
+        ConfigError: unknown or wrong options, each with its name, value and nearest known name.
+    """
+    if hasattr(format, "Options"):
+        return validate(format.Options, given, "options")
+    if given:
+        name = format.__name__.rpartition(".")[2].replace("_", "-")
+        raise ConfigError([f"{key}: format '{name}' has no options; remove it" for key in given], "options")
+    return None
 
 
 @dataclass(frozen=True, slots=True)
 class Upright:
-    """A picture whose header was read: ``part`` has the size of the upright picture, the rest is of the stored pixels.
+    """A picture and the pixels that its annotations refer to.
 
-    Annotated boxes refer to the stored pixels; ``box`` turns them with the picture.
+    ``part`` has the size of the upright picture; boxes on ``width`` x ``height`` pixels are turned by ``orientation``.
     """
 
     part: ImagePart
@@ -179,7 +190,7 @@ class Upright:
     orientation: int
 
     def box(self, numbers: object, image: int = 0) -> Box:
-        """Four numbers, xyxy in stored pixels, as a box on the upright picture number ``image``.
+        """Four annotated numbers, xyxy, as a box on the upright picture, which is number ``image`` of the sample.
 
         Raises:
             SkipSample: not four finite numbers, or inverted, empty or outside the picture.
@@ -189,21 +200,40 @@ class Upright:
         return Box(*turned, image)
 
 
-def upright(context: RowContext, media: object) -> Upright:
-    """The picture that a row names (see ``RowContext.media``), with size and orientation from its header.
+def upright(context: RowContext, media: object, width: int = 0, height: int = 0) -> Upright:
+    """The picture that a row names (see ``RowContext.media``), with size and EXIF orientation from its header.
+
+    Annotations refer to the stored pixels, so they turn with the picture; unless the row states the size that the
+    picture has when it is upright: then they were made on that.
+
+    Args:
+        width, height: the annotated size that the row states, 0 if it states none. With it a picture that is missing
+            is no error here; encoding names it.
 
     Raises:
-        SkipSample: not to be read, or no picture (``PictureError``).
+        SkipSample: not to be read, no picture (``PictureError``), or of another size than stated.
     """
-    ref = context.media(media)
-    width, height, orientation = picture_layout(read_bytes(ref), str(ref), ref.frame)
-    sides = (height, width) if orientation >= 5 else (width, height)
-    return Upright(ImagePart(ref, *sides), width, height, orientation)
+    ref = context.image(media, width, height).media
+    try:
+        data = read_bytes(ref)
+    except SkipSample:
+        if width:
+            return Upright(ImagePart(ref, width, height), width, height, 1)
+        raise
+    stored_w, stored_h, orientation = picture_layout(data, str(ref), ref.frame)
+    sides = (stored_h, stored_w) if orientation >= 5 else (stored_w, stored_h)
+    if width and (width, height) not in ((stored_w, stored_h), sides):
+        raise SkipSample(f"the row states {width} x {height} px, but {ref} has {sides[0]} x {sides[1]}")
+    if width and (width, height) != (stored_w, stored_h):
+        return Upright(ImagePart(ref, *sides), *sides, 1)
+    return Upright(ImagePart(ref, *sides), stored_w, stored_h, orientation)
 
 
-def oriented_box(context: RowContext, media: object, numbers: object, image: int = 0) -> Box:
+def oriented_box(
+    context: RowContext, media: object, numbers: object, width: int = 0, height: int = 0, image: int = 0
+) -> Box:
     """One annotated box of a picture, on the upright picture. For several boxes call ``upright`` once."""
-    return upright(context, media).box(numbers, image)
+    return upright(context, media, width, height).box(numbers, image)
 
 
 def pictures(row: Mapping[str, Any], context: RowContext, field: str = "image") -> list[ImagePart]:

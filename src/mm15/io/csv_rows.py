@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -91,9 +92,9 @@ class CsvRows:
         with self.path.open("rb") as file:
             file.seek(start)
             text = file.read(end - start).decode("utf-8-sig" if start == 0 else "utf-8")
-        return next(self._reader(iter(text.splitlines(keepends=True)) if self.quoting else iter([text])), [])
+        return next(self._reader(io.StringIO(text, newline="\n")), [])
 
-    def _reader(self, lines: Iterator[str]) -> Any:
+    def _reader(self, lines: Iterable[str]) -> Any:
         quoting = csv.QUOTE_MINIMAL if self.quoting else csv.QUOTE_NONE
         delimiter = "\t" if self.path.suffix.lower() == ".tsv" else ","
         return csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
@@ -104,22 +105,22 @@ class CsvRows:
         with self.path.open("rb") as file:
             lines = _Lines(file)
             while line := lines.peek():
-                if line.isspace() and line.strip(b"\r\n") == b"":
+                if not line.strip(b"\r\n"):
                     lines.take()
                     continue
                 places.extend((lines.offset, lines.number))
-                start = (lines.offset, lines.number, len(line))
+                after = lines.offset + len(line), lines.number + 1
                 try:
-                    next(self._reader(iter(lines)))
+                    next(self._reader(lines))
                 except csv.Error:
                     # A quote that is never closed takes one line with it, not the rest of the file.
-                    lines.back(start[0] + start[2], start[1] + 1)
+                    lines.back(*after)
             places.extend((lines.offset, 0))
         return np.frombuffer(places, np.int64).reshape(-1, 2)
 
 
 class _Lines:
-    """The lines of a file with the place of the next one; bytes that are not UTF-8 pass, to be refused with their row."""
+    """The lines of a file with the place of the next one. Bytes that are not UTF-8 pass: they are refused by row."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

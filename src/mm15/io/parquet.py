@@ -1,13 +1,14 @@
 """Rows of Parquet and Arrow files by number: memory-mapped, decoded one row group (record batch) at a time.
 
-A row is plain Python: a struct is a dict, so a picture of a Hugging Face data set is ``{"bytes": b"...", "path": "..."}``.
-Decoded row groups are kept up to ``CACHE_BYTES`` for the whole process. A group that is larger than ``LARGE_GROUP`` is
-walked in slices instead: in order that costs nothing more, at random it costs about half the group per row; rewrite
-such files with row groups of some hundred rows. Needs the extra ``parquet`` (pyarrow).
+A row is plain Python: a struct is a dict, so a picture of a Hugging Face data set is ``{"bytes": b"...", "path":
+"..."}``. Decoded row groups are kept up to ``CACHE_BYTES`` for the whole process. A group that is larger than
+``LARGE_GROUP`` is walked in slices instead: in order that costs nothing more, at random it costs about half the group
+per row; rewrite such files with row groups of some hundred rows. Needs the extra ``parquet`` (pyarrow).
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from functools import cached_property
 from pathlib import Path
@@ -47,7 +48,7 @@ class _Cache:
 _cache = _Cache()
 
 
-class _Grouped:
+class _Grouped(ABC):
     """Rows in groups; the subclass decodes a group."""
 
     def __init__(self, path: str | Path) -> None:
@@ -55,6 +56,7 @@ class _Grouped:
         found = self.path.stat()
         self._key = (str(self.path), found.st_size, found.st_mtime_ns)
         self._broken: dict[int, str] = {}
+        _pyarrow()
         try:
             self._starts = np.cumsum([0, *self._group_lengths()])
         except self._errors as error:
@@ -84,25 +86,32 @@ class _Grouped:
         if group in self._broken:
             raise SkipSample(self._broken[group], self.address(row))
         try:
-            return self._decoded(group, inner)
+            found = self._one(group, inner)
         except self._errors as error:
             reason = f"row group {group} cannot be decoded: {error}"
             self._broken[group] = reason
             raise SkipSample(reason, self.address(row)) from error
+        try:
+            return found.to_pylist()[0]
+        except self._errors as error:
+            raise SkipSample(f"cannot be decoded: {error}", self.address(row)) from error
 
-    def _decoded(self, group: int, inner: int) -> dict[str, Any]:
+    def _one(self, group: int, inner: int) -> Any:
+        """A table of one row."""
         key = (*self._key, group)
         table = _cache.get(key)
         if table is None:
             table = self._read(group)
             _cache.put(key, table)
-        return table.slice(inner, 1).to_pylist()[0]
+        return table.slice(inner, 1)
 
+    @abstractmethod
     def _group_lengths(self) -> list[int]:
-        raise NotImplementedError
+        """Rows of every group."""
 
+    @abstractmethod
     def _read(self, group: int) -> Any:
-        raise NotImplementedError
+        """A whole group."""
 
     @property
     def _errors(self) -> tuple[type[BaseException], ...]:
@@ -136,10 +145,10 @@ class ParquetRows(_Grouped):
         # Loader workers are processes enough.
         return self._file.read_row_group(group, use_threads=False)
 
-    def _decoded(self, group: int, inner: int) -> dict[str, Any]:
+    def _one(self, group: int, inner: int) -> Any:
         about = self._file.metadata.row_group(group)
         if about.total_byte_size <= LARGE_GROUP:
-            return super()._decoded(group, inner)
+            return super()._one(group, inner)
         walked = self._walk
         if walked is None or walked[0] != group or inner < walked[1]:
             count = max(1, about.num_rows * SLICE_BYTES // about.total_byte_size)
@@ -153,7 +162,7 @@ class ParquetRows(_Grouped):
                 self._walk = None
                 raise ValueError(f"{about.num_rows} rows announced, {start} found")
         self._walk = (group, start, table, slices)
-        return table.slice(inner - start, 1).to_pylist()[0]
+        return table.slice(inner - start, 1)
 
 
 class ArrowRows(_Grouped):
@@ -170,7 +179,8 @@ class ArrowRows(_Grouped):
     @cached_property
     def _batches(self) -> Any:
         """A reader with ``get_batch`` for a file, a list of batches for a stream."""
-        pyarrow = _pyarrow()
+        _pyarrow()
+        import pyarrow
         import pyarrow.ipc
 
         with self.path.open("rb") as file:

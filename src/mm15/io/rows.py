@@ -83,18 +83,18 @@ def find_files(path: str | Path) -> list[Path]:
         files = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
         files = [file for file in files if _is_data(file)]
     if not files:
-        what = "files of rows in" if path.is_dir() else "file:"
-        raise ConfigError([f"no such {what} {path}" if what == "file:" else f"no {what} {path}{_hint(path)}"], "data")
+        told = f"{path}: no files of rows here{_hint(path)}" if path.is_dir() else f"no such file: {path}"
+        raise ConfigError([told], "sources")
     by_kind: dict[str, list[Path]] = {}
     for file in files:
         by_kind.setdefault(kind_of(file), []).append(file)
     if "" in by_kind:
         known = ", ".join(KINDS)
-        raise ConfigError([f"{by_kind[''][0]}: rows are not read from files of this name; known: {known}"], "data")
+        raise ConfigError([f"{by_kind[''][0]}: rows are not read from files of this name; known: {known}"], "sources")
     if len(by_kind) > 1:
         found = ", ".join(f"{len(named)} {kind}" for kind, named in by_kind.items())
         pattern = (path if path.is_dir() else path.parent) / f"*{next(iter(by_kind))}"
-        raise ConfigError([f"{path}: files of several kinds ({found}); name one, like '{pattern}'"], "data")
+        raise ConfigError([f"{path}: files of several kinds ({found}); name one, like '{pattern}'"], "sources")
     return files
 
 

@@ -6,9 +6,9 @@ name is the ``key``:
     sha256, sha1, md5   hex digest of the address as UTF-8
     name                last part of the address's path ("https://x/y/a.jpg?s=2" → "a.jpg"), or a bare file name
     path                host and path ("x/y/a.jpg"), as ``wget -x`` lays files out
-    url-field           tar shards only: the field "url" of the ``.json`` member beside the picture, as img2dataset writes
+    url-field           tar shards only: the field "url" of the ``.json`` member beside the picture (img2dataset)
 
-A digest may carry any picture suffix and may lie in folders named by its first two, or first two and next two, digits.
+A digest may carry any picture suffix, and its file may lie in folders named by its first two digits and the two after.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ class TarRows:
         for (offset, size, start), end in zip(
             self._members_M3[first:last].tolist(), self._members_M3[first + 1 : last + 1, 2].tolist(), strict=True
         ):
-            name = self._names[start:end].tobytes().decode("utf-8", "surrogateescape")
+            name = self._names[start:end].tobytes().decode()
             found.append(Member(name, offset, size) if offset >= 0 else Member(name, -1, -1, -1 - offset))
         return found
 
@@ -159,7 +159,7 @@ def _headers(file: BinaryIO, end: int, path: Path) -> Iterator[Member]:
                 return
             told = file.read(info.size)
             if info.type == tarfile.GNUTYPE_LONGNAME:
-                name = told.rstrip(b"\0").decode("utf-8", "surrogateescape")
+                name = told.rstrip(b"\0").decode("utf-8", "backslashreplace")
             elif info.type == tarfile.XGLTYPE:
                 shared |= _pax(told)
             elif info.type != tarfile.GNUTYPE_LONGLINK:
@@ -184,7 +184,7 @@ def _headers(file: BinaryIO, end: int, path: Path) -> Iterator[Member]:
 
 def _header(block: bytes) -> tarfile.TarInfo | None:
     with suppress(tarfile.TarError, ValueError):
-        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        return tarfile.TarInfo.frombuf(block, "utf-8", "backslashreplace")
     return None
 
 
@@ -224,7 +224,7 @@ def _pax(data: bytes) -> dict[str, str]:
             break
         record = data[position + len(number) + 1 : position + int(number)]
         key, _, value = record.removesuffix(b"\n").partition(b"=")
-        found[key.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
+        found[key.decode("utf-8", "backslashreplace")] = value.decode("utf-8", "backslashreplace")
         position += int(number)
     return found
 
@@ -243,7 +243,7 @@ def _scan(path: Path) -> np.ndarray:
         twice = member.fault < 0 and any(split_name(other.name)[1] == field for other in listed)
         listed.append(member._replace(fault=TWICE) if twice else member)
     members = [member for listed in rows.values() for member in listed]
-    names = [member.name.encode("utf-8", "surrogateescape") for member in members]
+    names = [member.name.encode() for member in members]
     starts = np.cumsum([0, *map(len, names)])
     blob = b"".join(names)
     places = [(m.offset, m.size) if m.fault < 0 else (-1 - m.fault, -1) for m in members] + [(0, 0)]

@@ -11,12 +11,11 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import lzma
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,6 +29,7 @@ MAX_RATIO = 200
 SMALL = 64 << 20
 KEEP_FREE = 1 << 30
 CHUNK = 1 << 20
+ZSTD_BITE = 2048
 
 
 def open_packed(path: str | Path) -> UnpackedLines | LinesInMemory:
@@ -114,49 +114,65 @@ def _stamp_in(folder: Path) -> list[int] | None:
 
 
 def _unpack(path: Path, out: BinaryIO, room: int, limit: str) -> None:
-    packed = path.stat().st_size
-    ratio = max(SMALL, MAX_RATIO * packed)
+    most = max(SMALL, MAX_RATIO * path.stat().st_size)
     size = 0
     try:
-        with _opened(path) as file:
+        for chunk in CHUNKS[path.suffix.lower()](path):
+            size += len(chunk)
+            if size > most:
+                raise ConfigError([f"{path}: unpacks to more than {MAX_RATIO} times its size; refused"], "sources")
+            if size > room:
+                told = f"{path}: unpacks to more than the {max(room, 0) >> 20} MiB that {limit}; unpack it yourself"
+                raise ConfigError([told], "sources")
+            out.write(chunk)
+    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, RuntimeError, ValueError) as error:
+        told = f"{path}: damaged or cut off after {size} unpacked bytes: {error}; download it again"
+        raise ConfigError([told], "sources") from error
+
+
+def _gzip_chunks(path: Path) -> Iterator[bytes]:
+    with gzip.open(path, "rb") as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+def _zip_chunks(path: Path) -> Iterator[bytes]:
+    with zipfile.ZipFile(path) as archive:
+        files = [info for info in archive.infolist() if not info.is_dir() and "__MACOSX" not in info.filename]
+        if len(files) != 1:
+            raise ConfigError([f"{path}: expected one file in the zip, found {len(files)}"], "sources")
+        with archive.open(files[0]) as file:
             while chunk := file.read(CHUNK):
-                size += len(chunk)
-                if size > ratio:
-                    raise ConfigError([f"{path}: unpacks to more than {MAX_RATIO} times its size; refused"], "sources")
-                if size > room:
-                    raise ConfigError(
-                        [f"{path}: unpacks to more than the {max(room, 0) >> 20} MiB that {limit}; unpack it yourself"],
-                        "sources",
-                    )
-                out.write(chunk)
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile, RuntimeError, ValueError) as e:
-        raise ConfigError([f"{path}: damaged or cut off after {size} bytes: {e}; download it again"], "sources") from e
+                yield chunk
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    suffix = path.suffix.lower()
-    if suffix == ".gz":
-        with gzip.open(path, "rb") as file:
-            yield file  # type: ignore[misc]
-    elif suffix == ".zst":
-        with path.open("rb") as raw, _zstd().stream_reader(raw, read_across_frames=True) as file:
-            yield file
-    else:
-        with zipfile.ZipFile(path) as archive:
-            files = [info for info in archive.infolist() if not info.is_dir() and "__MACOSX" not in info.filename]
-            if len(files) != 1:
-                raise ConfigError([f"{path}: expected one file in the zip, found {len(files)}"], "sources")
-            if files[0].flag_bits & 1:
-                raise ConfigError([f"{path}: the file in the zip is encrypted"], "sources")
-            with archive.open(files[0]) as file:
-                yield file  # type: ignore[misc]
-
-
-def _zstd() -> Any:
+def _zstd_chunks(path: Path) -> Iterator[bytes]:
     try:
         import zstandard
     except ImportError:
         raise MissingExtra("zstandard", "zstd", "reading .zst files") from None
-    # 2 GiB windows are what `zstd --long=31` makes; more is refused.
-    return zstandard.ZstdDecompressor(max_window_size=1 << 31)
+    # 2 GiB windows are what `zstd --long=31` makes.
+    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 31)
+    # Not its stream reader: that takes a file that was cut off for a whole one.
+    frame, begun = decompressor.decompressobj(), False
+    with path.open("rb") as file:
+        # A frame may unpack to 30,000 times its size; small bites bound what is in memory before it is counted.
+        while bite := file.read(ZSTD_BITE):
+            while bite:
+                try:
+                    yield frame.decompress(bite)
+                except zstandard.ZstdError as error:
+                    raise ValueError(str(error)) from error
+                begun = not frame.eof
+                bite = frame.unused_data if frame.eof else b""
+                if frame.eof:
+                    frame = decompressor.decompressobj()
+    if begun:
+        raise EOFError("the last frame does not end")
+
+
+CHUNKS: dict[str, Callable[[Path], Iterator[bytes]]] = {
+    ".gz": _gzip_chunks,
+    ".zip": _zip_chunks,
+    ".zst": _zstd_chunks,
+}
