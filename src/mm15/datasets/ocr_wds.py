@@ -102,7 +102,8 @@ def to_samples(row: dict[str, Any], context: RowContext) -> list[Sample]:
             skipped[number] = skip.reason
     if not kept:
         reasons = "; ".join(f"page {number}: {reason}" for number, reason in list(skipped.items())[:3])
-        raise SkipSample(f"no page can be used ({len(images)} in the file, {len(pages)} in the json): {reasons}")
+        there = f"{len(images)} in the file, {len(pages)} in the json"
+        raise SkipSample(f"no page can be used ({there}){reasons and ': '}{reasons}")
     about = {"__key__": row.get("__key__", ""), "file_pages": len(images), "json_pages": len(pages)}
     if skipped:
         about["skipped_pages"] = skipped

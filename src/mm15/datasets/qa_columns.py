@@ -274,6 +274,9 @@ def _question_and_answer(columns: Mapping[str, Any], context: RowContext, option
             stated = value_at(columns, options.answer_index)
             right = chosen(stated, options.answer_index, choices, options.index_base)
             columns = {**columns, "letter": LETTERS[right], "choice": choices[right]}
+    question = filled(_question(options), columns, context.text)
+    if options.escapes == "wtq":
+        question = unescaped(question)
     alone = FIELD.fullmatch(template)
     value = value_at(columns, alone[1]) if alone else None
     if isinstance(value, str) and options.escapes == "wtq":
@@ -282,9 +285,6 @@ def _question_and_answer(columns: Mapping[str, Any], context: RowContext, option
         answer = one_answer(value, alone[1], options.answers)
     else:
         answer = filled(template, columns, context.text)
-    question = filled(_question(options), columns, context.text)
-    if options.escapes == "wtq":
-        question = unescaped(question)
     if options.answer_map:
         if answer not in options.answer_map:
             raise SkipSample(f"the answer {answer!r} is not in answer_map ({', '.join(options.answer_map)})")

@@ -231,8 +231,10 @@ def test_docowl_boxes_become_pixels_and_other_markup_stays():
         (docowl("<|image|>Q", "<bbox>5,5,1000,9</bbox>"), "not four whole numbers from 0 to 999"),
         (docowl("<|image|>Q", "<bbox>5,5,9</bbox>"), "not four whole numbers"),
         (docowl("<|image|>Q", "<bbox>1,2,3,4</bbox>", width=None, height=None), "No such file"),
-        (docowl("<|image|><|image|>Q", "<bbox>1,2,3,4</bbox>", image=["a.png", "b.png"], width=None, height=None),
-         "exactly one picture, the row has 2"),
+        (
+            docowl("<|image|><|image|>Q", "<bbox>1,2,3,4</bbox>", image=["a.png", "b.png"], width=None, height=None),
+            "exactly one picture, the row has 2",
+        ),
         (docowl("<|image|>Q", ""), "says nothing"),
     ],
 )

@@ -50,7 +50,9 @@ def test_obelics_in_parquet_with_a_store_of_copies(tmp_path: Path, store: ImageS
     a, b = (hashlib.sha256(f"https://x/{name}.jpg".encode()).hexdigest() for name in ("a", "b"))
     assert parts(sample) == ["Intro.\n\nStill the intro.", f"<{a}.jpg>", "More.", f"<{b}.jpg>"]
     assert sample.meta["dropped_images"] == 1
-    assert sample.meta["general_metadata"] == {"url": "https://x"} and sample.meta["metadata"][1]["src"].endswith("a.jpg")
+    assert sample.meta["general_metadata"] == {"url": "https://x"} and sample.meta["metadata"][1]["src"].endswith(
+        "a.jpg"
+    )
 
 
 def test_texts_around_a_picture_that_is_missing_become_paragraphs(tmp_path: Path, store: ImageStore):

@@ -14,7 +14,9 @@ from mm15.io.media import read_bytes
 
 
 def record(**more: object) -> str:
-    return json.dumps({"key": "000000000", "url": "https://x/a.jpg", "caption": "From json.", "status": "success"} | more)
+    return json.dumps(
+        {"key": "000000000", "url": "https://x/a.jpg", "caption": "From json.", "status": "success"} | more
+    )
 
 
 @pytest.fixture

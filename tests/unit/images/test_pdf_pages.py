@@ -82,7 +82,9 @@ def test_without_the_package_the_message_names_the_extra(monkeypatch: pytest.Mon
 
 def test_sizes_of_the_frames_of_a_tiff_and_of_single_pictures():
     assert frame_sizes(tiff((30, 20), (50, 10), (7, 9))) == [(30, 20), (50, 10), (7, 9)]
-    assert frame_sizes(picture(30, 20, form="JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0")) == [(20, 30)]
+    assert frame_sizes(
+        picture(30, 20, form="JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0")
+    ) == [(20, 30)]
     assert frame_sizes(tiff((30, 20), (50, 10)), budget=PixelBudget(max_side=40)) == [(30, 20), (0, 0)]
     assert len(frame_sizes(tiff((30, 20), (50, 10))[:-40])) < 3
 
