@@ -80,6 +80,8 @@ class RowContext:
             return MediaRef(data=value)
         if isinstance(value, dict) and value and value.keys() <= {"bytes", "path"}:
             data = value.get("bytes")
+            if data is not None and not isinstance(data, bytes):
+                raise SkipSample(f"'bytes' holds a {type(data).__name__}, expected bytes")
             return self.media(data if data is not None else value.get("path"))
         if not isinstance(value, str) or not value or "\0" in value:
             raise SkipSample(f"{shown(value)} is not a file name")

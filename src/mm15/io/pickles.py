@@ -11,19 +11,21 @@ import io
 import pickle
 import pickletools
 import struct
+from contextlib import suppress
 from typing import Any
 
 from mm15.base.errors import ConfigError
 
 MAX_PICKLE = 1 << 30
 
-_OPCODES = frozenset(
-    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 "
-    "NONE NEWTRUE NEWFALSE UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 FLOAT BINFLOAT EMPTY_LIST APPEND APPENDS "
-    "LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_DICT DICT SETITEM SETITEMS EMPTY_SET ADDITEMS FROZENSET POP DUP "
-    "MARK POP_MARK GET BINGET LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE GLOBAL STACK_GLOBAL REDUCE PROTO STOP FRAME "
-    "BYTEARRAY8".split()
-)
+_ALLOWED = """
+INT BININT BININT1 BININT2 LONG LONG1 LONG4 STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8
+NONE NEWTRUE NEWFALSE UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 FLOAT BINFLOAT EMPTY_LIST APPEND APPENDS
+LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_DICT DICT SETITEM SETITEMS EMPTY_SET ADDITEMS FROZENSET POP DUP
+MARK POP_MARK GET BINGET LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE GLOBAL STACK_GLOBAL REDUCE PROTO STOP FRAME
+BYTEARRAY8
+"""
+_OPCODES = frozenset(_ALLOWED.split())
 """No INST, OBJ, NEWOBJ, BUILD, EXT, PERSID, BUFFER: nothing that makes or changes an object of a class."""
 
 _BROKEN = (
@@ -54,16 +56,30 @@ def load_pickle(data: bytes, name: str = "pickle", encoding: str = "utf-8") -> A
     try:
         if len(data) > MAX_PICKLE:
             raise ValueError(f"{len(data)} bytes, more than the {MAX_PICKLE} allowed")
-        for opcode, argument, _ in pickletools.genops(data):
-            if opcode.name not in _OPCODES:
-                raise ValueError(f"it makes an object (opcode {opcode.name})")
-            # Memory for a place in the memo is taken up to its number.
-            if opcode.name.endswith("PUT") and int(argument or 0) > len(data):
-                raise ValueError(f"memo place {argument} in a pickle of {len(data)} bytes")
+        _check(data)
         return _Plain(io.BytesIO(data), encoding=encoding).load()
     except _BROKEN as error:
         told = f"{name}: not a pickle of plain values only, so it was not loaded: {error}"
         raise ConfigError([told], "sources") from error
+
+
+def _check(data: bytes) -> None:
+    """Walk the opcodes without running them. Not ``pickletools.genops``: it stops at Python 2's non-ASCII strings."""
+    file = io.BytesIO(data)
+    name = ""
+    while name != "STOP":
+        opcode = pickletools.code2op.get(file.read(1).decode("latin-1"))
+        if opcode is None:
+            raise ValueError(f"no opcode at byte {file.tell() - 1}")
+        name, argument = opcode.name, None
+        if name not in _OPCODES:
+            raise ValueError(f"it makes an object (opcode {name})")
+        if opcode.arg is not None:
+            with suppress(UnicodeDecodeError):
+                argument = opcode.arg.reader(file)
+        # Memory for a place in the memo is taken up to its number.
+        if name.endswith("PUT") and isinstance(argument, int) and argument > len(data):
+            raise ValueError(f"memo place {argument} in a pickle of {len(data)} bytes")
 
 
 class _Plain(pickle.Unpickler):

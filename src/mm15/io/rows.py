@@ -93,7 +93,7 @@ def find_files(path: str | Path) -> list[Path]:
         raise ConfigError([f"{by_kind[''][0]}: rows are not read from files of this name; known: {known}"], "sources")
     if len(by_kind) > 1:
         found = ", ".join(f"{len(named)} {kind}" for kind, named in by_kind.items())
-        pattern = (path if path.is_dir() else path.parent) / f"*{next(iter(by_kind))}"
+        pattern = (path if path.is_dir() else path.parent) / f"*{max(by_kind, key=lambda kind: len(by_kind[kind]))}"
         raise ConfigError([f"{path}: files of several kinds ({found}); name one, like '{pattern}'"], "sources")
     return files
 

@@ -131,6 +131,8 @@ def walk(path: Path) -> Iterator[Member]:
         end = file.seek(0, 2)
         file.seek(0)
         start = file.read(BLOCK)
+        if not start:
+            raise ConfigError([f"{path}: not a tar file: 0 bytes"], "tar")
         for magic, name in COMPRESSED.items():
             if start.startswith(magic):
                 raise ConfigError([f"{path}: compressed ({name}), so without random access; unpack it to .tar"], "tar")

@@ -114,9 +114,11 @@ def _stamp_in(folder: Path) -> list[int] | None:
 
 
 def _unpack(path: Path, out: BinaryIO, room: int, limit: str) -> None:
-    most = max(SMALL, MAX_RATIO * path.stat().st_size)
-    size = 0
+    packed, size = path.stat().st_size, 0
+    most = max(SMALL, MAX_RATIO * packed)
     try:
+        if not packed:
+            raise EOFError("the file is empty")
         for chunk in CHUNKS[path.suffix.lower()](path):
             size += len(chunk)
             if size > most:
