@@ -33,8 +33,8 @@ from pydantic import Field
 
 from mm15.base.config import Strict
 from mm15.base.errors import SkipSample
-from mm15.base.types import ImagePart, Part, Sample, TextPart, document
-from mm15.datasets._context import RowContext, pictures, says_something
+from mm15.base.types import ImagePart, MediaRef, Part, Sample, TextPart, document
+from mm15.datasets._context import MissingMedia, RowContext, pictures, says_something
 from mm15.images.pixels import frame_sizes
 from mm15.io.media import MAX_BYTES
 
@@ -127,14 +127,16 @@ def _lists(row: Mapping[str, Any]) -> tuple[list[Any], list[str | None]]:
 
 def _obelics(row: Mapping[str, Any], context: RowContext) -> tuple[list[Piece], dict[str, Any]]:
     images, texts = _lists(row)
-    named = [image for image in images if image is not None]
-    present = [image for image in named if not _missing(image, context)]
-    if len(present) < len(named) and isinstance(row.get("width"), list):
+    found = [None if image is None else _found(image, context) for image in images]
+    present = [media for media in found if media is not None]
+    dropped = len(present) < sum(image is not None for image in images)
+    if dropped and isinstance(row.get("width"), list):
         raise SkipSample("'width' and 'height' are listed, but some pictures are not in the store")
-    found = iter(pictures({**row, "images": present}, context, field="images"))
-    pieces: list[Piece] = []
-    for image, text in zip(images, texts, strict=True):
-        pieces.append(text if image is None else None if _missing(image, context) else next(found))
+    following = iter(pictures({**row, "images": present}, context, field="images"))
+    pieces: list[Piece] = [
+        text if image is None else None if media is None else next(following)
+        for image, text, media in zip(images, texts, found, strict=True)
+    ]
     meta = {name: value for name, value in row.items() if name not in ("images", "texts", "width", "height")}
     for name in JSON_COLUMNS:
         if isinstance(meta.get(name), str):
@@ -172,11 +174,14 @@ def _mmc4_image(image: Mapping[str, Any], number: int, context: RowContext) -> I
     return None if found is None else context.image(found)
 
 
-def _missing(image: object, context: RowContext) -> bool:
-    """Whether a web address is not in the source's store. Without a store, ``context.media`` refuses the address."""
-    if context.store is None or not isinstance(image, str) or "://" not in image:
-        return False
-    return context.store.find(image) is None
+def _found(image: object, context: RowContext) -> MediaRef | None:
+    """None for an address that is not in the source's store. Without a store an address refuses the row."""
+    try:
+        return context.media(image)
+    except MissingMedia:
+        if context.store is None:
+            raise
+        return None
 
 
 def _mint(row: Mapping[str, Any], context: RowContext, options: Options) -> tuple[list[Piece], dict[str, Any]]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow
 import pytest
-from format_fixture import IMAGE, Opened, made, picture, refused, told, write_parquet
 
+from format_fixture import IMAGE, Opened, made, picture, refused, told, write_parquet
 from mm15.base.errors import ConfigError
 from mm15.base.types import Box, Category, ImagePart, Role, VideoPart
 

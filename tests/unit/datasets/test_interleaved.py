@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from format_fixture import Opened, made, picture, refused, tiff, told, write_parquet, write_tar
 
+from format_fixture import Opened, made, picture, refused, tiff, told, write_parquet, write_tar
 from mm15.base.types import Category, Role, Sample
 from mm15.images.pixels import open_picture
 from mm15.io.media import read_bytes

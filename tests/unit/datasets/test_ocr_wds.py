@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from format_fixture import Opened, pdf, picture, tiff, told, write_tar
 
+from format_fixture import Opened, pdf, picture, tiff, told, write_tar
 from mm15.base.types import Box, Category, Role
 from mm15.data.source import Source, SourceConfig
 from mm15.images.pixels import open_picture

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from format_fixture import Opened, made, picture, refused, told, write_parquet, write_tar
 
+from data_fixture import small_processor
+from format_fixture import Opened, made, picture, refused, told, write_parquet, write_tar
 from mm15.base.errors import ConfigError
 from mm15.base.types import Category, Role, Sample
+from mm15.data.source import Source, SourceConfig
 
 NAME = "qa-columns"
 
@@ -104,6 +106,7 @@ PUBLISHED: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
         {"answer": "{answers.*.answer}", "answers": "first"},
         ["Brand?", "nokia"],
     ),
+    "answers that are one string": (image(question="Q?", answers="4"), {"answer": "{answers}"}, ["Q?", "4"]),
     "one answer in a list": (image(question="Q?", answers=["4", "4"]), {"answer": "{answers}"}, ["Q?", "4"]),
     "an answer that is a number": (image(question="Q?", answer=4.5), {}, ["Q?", "4.5"]),
     "TabFact": (
@@ -317,3 +320,18 @@ def test_an_object_of_rows_that_is_none(tmp_path: Path, content: str, reason: st
     (tmp_path / "x.jsonl").write_text("{}\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"for \.json files"):
         Opened(NAME, tmp_path / "x.jsonl", rows="data")
+
+
+def test_a_source_of_several_files_in_one_map_travels_to_other_processes(tmp_path: Path):
+    for name, answers in (("a", ["one", "two"]), ("b", ["three"])):
+        pairs = [{"q": "which", "reply": answer, "split": answer} for answer in answers]
+        (tmp_path / f"{name}.json").write_text(json.dumps({"info": {}, "data": pairs}), encoding="utf-8")
+    options = {"rows": "data", "question": "{q}", "answer": "{reply}"}
+    config = SourceConfig(name="t", path="*.json", format=NAME, category=Category.TEXT_ONLY, options=options)
+    source = Source(config, tmp_path)
+    assert [said(source.sample(number))[1] for number in range(len(source))] == ["one", "two", "three"]
+    there = pickle.loads(pickle.dumps(source))
+    assert said(there.sample(2))[1] == "three" and there.address(2).endswith("b.json:data[0]")
+    assert int(source.costs(small_processor())[:, 0].min()) > 0
+    chosen = config.model_copy(update={"options": options | {"where": {"split": "two"}}})
+    assert [said(Source(chosen, tmp_path).sample(0))[1]] == ["two"] and len(Source(chosen, tmp_path)) == 1

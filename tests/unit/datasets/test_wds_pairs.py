@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from format_fixture import Opened, made, picture, refused, told, write_tar
 
+from data_fixture import small_processor
+from format_fixture import Opened, made, picture, refused, told, write_tar
 from mm15.base.errors import SkipSample
 from mm15.base.types import Category, ImagePart, Role
+from mm15.images.pixels import open_picture
 from mm15.io.media import read_bytes
 
 
@@ -107,3 +109,25 @@ def test_sizes_that_are_not_stated_are_refused_when_they_are_asked_for():
     row = {"__key__": "1", "jpg": "1.jpg", "txt": "A cup.", "json": {"width": 0, "height": 20}}
     assert "states no size: width 0" in refused("wds-pairs", row, sizes=True)
     assert made("wds-pairs", row).images[0].media.path == "/data/1.jpg"
+
+
+def test_pictures_of_every_kind_are_encoded_and_turned(tmp_path: Path):
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    kinds = {
+        "cmyk": picture(60, 30, (0, 10, 20, 30), form="JPEG", mode="CMYK"),
+        "deep": picture(60, 30, 40_000, mode="I;16"),
+        "clear": picture(60, 30, 0, mode="P", transparency=0),
+        "turned": picture(30, 60, form="JPEG", exif=exif),
+    }
+    members: dict[str, bytes | str] = {}
+    for name, data in kinds.items():
+        ending = "png" if data.startswith(b"\x89PNG") else "jpg"
+        members |= {f"{name}.{ending}": data, f"{name}.txt": "a cup"}
+    opened = Opened("wds-pairs", write_tar(tmp_path / "a.tar", members), Category.CAPTION)
+    processor = small_processor()
+    for row in range(len(kinds)):
+        sample = opened.sample(row)
+        part = sample.images[0]
+        assert open_picture(read_bytes(part.media)).size == (60, 30), sample.meta
+        encoded = processor.encode(sample)
+        assert len(encoded.tokens_T) == processor.count(sample).tokens and int((encoded.labels_T >= 0).sum()) == 6

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from data_fixture import small_processor
 from format_fixture import pdf, picture, tiff
-
 from mm15.base.errors import MissingExtra, PictureError
 from mm15.base.types import Category, ImagePart, MediaRef, Sample, document
 from mm15.images import pdf as pdf_module
