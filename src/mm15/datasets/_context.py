@@ -337,7 +337,7 @@ def checked_box(numbers: object, width: int, height: int, image: int = 0) -> Box
     Raises:
         SkipSample: not four finite numbers, or inverted, empty or outside the picture.
     """
-    if not isinstance(numbers, list) or len(numbers) != 4 or not all(type(n) in (int, float) for n in numbers):
+    if not isinstance(numbers, list | tuple) or len(numbers) != 4 or not all(type(n) in (int, float) for n in numbers):
         raise SkipSample(f"a box needs four numbers, found {numbers!r}")
     x1, y1, x2, y2 = map(float, numbers)
     if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):

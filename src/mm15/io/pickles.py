@@ -28,6 +28,8 @@ BYTEARRAY8
 _OPCODES = frozenset(_ALLOWED.split())
 """No INST, OBJ, NEWOBJ, BUILD, EXT, PERSID, BUFFER: nothing that makes or changes an object of a class."""
 
+_BY_CODE = {opcode.code: opcode for opcode in pickletools.opcodes}
+
 _BROKEN = (
     pickle.UnpicklingError,
     ValueError,
@@ -68,7 +70,7 @@ def _check(data: bytes) -> None:
     file = io.BytesIO(data)
     name = ""
     while name != "STOP":
-        opcode = pickletools.code2op.get(file.read(1).decode("latin-1"))
+        opcode = _BY_CODE.get(file.read(1).decode("latin-1"))
         if opcode is None:
             raise ValueError(f"no opcode at byte {file.tell() - 1}")
         name, argument = opcode.name, None

@@ -12,9 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_fixture import write_tar
-from mm15.base.errors import ConfigError, SkipSample
+from mm15.base.errors import ConfigError
 from mm15.io import rows as rows_module
-from mm15.io.json_array import JsonArray
 from mm15.io.rows import ConcatRows, open_rows
 
 
@@ -88,21 +87,3 @@ def test_what_cannot_be_chosen_is_refused_with_what_to_write(tmp_path: Path):
     ]:
         with pytest.raises(ConfigError, match=reason):
             open_rows(tmp_path / place)
-
-
-def test_a_json_object_is_the_one_array_in_it(tmp_path: Path):
-    path = tmp_path / "val.json"
-    path.write_text('{"dataset_name": "docvqa", "data": [{"q": 1}, 5]}')
-    rows = open_rows(path)
-    assert rows.row(0) == {"q": 1} and rows.address(0) == f"{path}:data[0]"
-    with pytest.raises(SkipSample, match=r"val\.json:data\[1\]: expected a JSON object, found int"):
-        rows.row(1)
-    path.write_text('{"images": [{"id": 1}], "annotations": [{"id": 2}, {"id": 3}]}')
-    with pytest.raises(ConfigError, match="found an object with the arrays images, annotations"):
-        open_rows(path)
-    rows = JsonArray(path, "annotations")
-    assert len(rows) == 2 and pickle.loads(pickle.dumps(rows)).row(1) == {"id": 3}
-    for text, reason in [("{}", "no array"), ("3", "found int"), ("[1", "not valid JSON"), ("[" * 9999, "not valid")]:
-        path.write_text(text)
-        with pytest.raises(ConfigError, match=reason):
-            open_rows(path)
