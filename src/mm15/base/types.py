@@ -46,6 +46,7 @@ class MediaRef:
 
     ``path`` is a file; ``member`` names a tar member inside it, or ``offset``/``size`` give its bytes directly;
     ``frame`` is a page of a PDF or a frame of a multi-frame image, counted from 0. ``data`` holds encoded image bytes.
+    ``dpi`` above 0 says that the bytes are a PDF, and how finely its page is drawn; nothing else is opened as a PDF.
     """
 
     path: str = ""
@@ -54,6 +55,7 @@ class MediaRef:
     size: int = -1
     frame: int = 0
     data: bytes | None = field(default=None, repr=False)
+    dpi: int = 0
 
     def __str__(self) -> str:
         if self.data is not None:

@@ -26,6 +26,7 @@ from mm15.base.types import (
     Role,
     Sample,
     TextPart,
+    VideoPart,
 )
 from mm15.images.pixels import orient_box, picture_layout
 from mm15.io.media import MAX_BYTES, read_bytes
@@ -36,6 +37,9 @@ ROLES = {
     "user": Role.USER,
     "gpt": Role.ASSISTANT,
     "assistant": Role.ASSISTANT,
+    "chatgpt": Role.ASSISTANT,
+    "bing": Role.ASSISTANT,
+    "bard": Role.ASSISTANT,
     "system": Role.SYSTEM,
 }
 
@@ -235,12 +239,13 @@ def oriented_box(
 
 
 def pictures(row: Mapping[str, Any], context: RowContext, field: str = "image") -> list[ImagePart]:
-    """The pictures of a row: ``row[field]`` is a file name, a list of them, or absent (so are ``""`` and null).
+    """The pictures of a row: ``row[field]`` is one (see ``RowContext.media``), a list, or absent (so are ``""``, null).
 
     Sizes come from ``width`` and ``height``, numbers or lists with one entry per picture; absent sizes stay 0.
     """
     named = row.get(field)
-    names = [named] if isinstance(named, str) and named else named or []
+    single = isinstance(named, str | bytes | dict | MediaRef)
+    names = [named] if single and named else named or []
     if not isinstance(names, list):
         raise SkipSample(f"'{field}' must be a file name or a list of them, found {type(named).__name__}")
     widths, heights = (_sizes(row, side, len(names)) for side in ("width", "height"))
@@ -313,9 +318,10 @@ def conversation(roles: Sequence[Role], parts: Sequence[Sequence[Part]]) -> list
     if not speakers or speakers != expected:
         raise SkipSample(f"turns must alternate user, assistant and end with an answer; found {', '.join(roles)}")
     for number, (role, said) in enumerate(zip(roles, parts, strict=True)):
-        if role is not Role.USER and any(isinstance(part, ImagePart) for part in said):
+        shows = any(isinstance(part, ImagePart | VideoPart) for part in said)
+        if role is not Role.USER and shows:
             raise SkipSample(f"turn {number}: a picture inside a turn of the {role}")
-        if not says_something(said) and not any(isinstance(part, ImagePart) for part in said):
+        if not says_something(said) and not shows:
             raise SkipSample(f"turn {number}: the {role} says nothing")
     return [Message(role, tuple(said), trained=role is Role.ASSISTANT) for role, said in zip(roles, parts, strict=True)]
 
