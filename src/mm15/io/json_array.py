@@ -41,7 +41,9 @@ class JsonArray:
         self.field = field
         digest = f".{hashlib.sha256(field.encode()).hexdigest()[:8]}" if field else ""
         stamp = stamp_of(self.path)
-        self._places = kept_table(self.path.with_name(f"{self.path.name}{digest}.idx"), stamp, 2, self._scan)
+        table = kept_table(self.path.with_name(f"{self.path.name}{digest}.idx"), stamp, 2, self._scan)
+        self._places = table[1:]
+        self._name = _name(self._bytes(*table[0].tolist())) if table[0, 1] else ""
 
     def __len__(self) -> int:
         return len(self._places)
@@ -50,8 +52,8 @@ class JsonArray:
         return JsonArray, (self.path, self.field)
 
     def address(self, row: int) -> str:
-        """``file:[i]``, or ``file:field[i]``."""
-        return f"{self.path}:{self.field}[{row}]"
+        """``file:[i]``, or ``file:field[i]`` in an object."""
+        return f"{self.path}:{self._name}[{row}]"
 
     def row(self, row: int) -> dict[str, Any]:
         """A row.
@@ -62,20 +64,21 @@ class JsonArray:
         """
         if not 0 <= row < len(self):
             raise IndexError(f"{self.path} has {len(self)} rows, there is no row {row}")
-        start, end = self._places[row].tolist()
-        with self.path.open("rb") as file:
-            file.seek(start)
-            text = file.read(end - start)
         try:
-            found = json.loads(text)
+            found = json.loads(self._bytes(*self._places[row].tolist()))
         except (ValueError, RecursionError) as error:
             raise SkipSample(f"not valid JSON: {error}", self.address(row)) from error
         if not isinstance(found, dict):
             raise SkipSample(f"expected a JSON object, found {type(found).__name__}", self.address(row))
         return found
 
+    def _bytes(self, start: int, end: int) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(start)
+            return file.read(end - start)
+
     def _scan(self) -> np.ndarray:
-        """(first byte, byte after the last) of every row."""
+        """(first byte, byte after the last) of the name of the array's field, (0, 0) without one, and of every row."""
         if not self.path.stat().st_size:
             raise ConfigError([f"{self.path}: not valid JSON: the file is empty"], "sources")
         with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -87,18 +90,19 @@ class JsonArray:
             raise ConfigError([f"{self.path}: expected an array of rows, found {start[:16]!r}"], "sources")
         in_object = start[:1] == b"{"
         rows_at = 2 if in_object else 1  # Depth at which the commas between rows stand.
-        places, arrays = array("q"), []
+        places, arrays = array("q", (0, 0)), []
         depth, begin, wanted = 0, 0, not in_object
-        key, string = b"", b""
+        key = string = (0, 0)
         for token in _TOKEN.finditer(data):
             kind = data[token.start()]
             if kind == 0x22:  # "
                 if depth == 1:
-                    string = token.group()
+                    string = token.span()
             elif kind in (0x5B, 0x7B):  # [ {
                 if in_object and depth == 1 and kind == 0x5B:
-                    arrays.append(_name(key))
+                    arrays.append(_name(data[slice(*key)]))
                     wanted = arrays[-1] == self.field if self.field else len(arrays) == 1
+                    places[:2] = array("q", key) if wanted else places[:2]
                 depth += 1
                 if depth == rows_at:
                     begin = token.end()
@@ -107,7 +111,7 @@ class JsonArray:
                     key = string
             elif depth == rows_at and wanted:  # A comma between rows, or the end of them.
                 last = kind != 0x2C
-                if not last or len(places) or data[begin : token.start()].strip():
+                if not last or len(places) > 2 or data[begin : token.start()].strip():
                     places.extend((begin, token.start()))
                 begin = token.end()
                 wanted = not last

@@ -40,6 +40,7 @@ def test_rows_are_what_json_says_whatever_stands_in_the_strings(tmp_path: Path, 
     document = {"info": {"arrays": [[1], {"x": [2]}]}, "rows": rows, "count": 200}
     found = JsonArray(write(tmp_path / "b.json", json.dumps(document, **style)))
     assert [found.row(k) for k in range(len(found))] == rows
+    assert found.address(3) == f"{tmp_path}/b.json:rows[3]"
 
 
 def test_arrays_of_an_object_by_the_name_of_their_field(tmp_path: Path):
