@@ -213,9 +213,9 @@ def test_options_are_checked_with_everything_else(formats):
     assert told[1].startswith("options.joinr: unknown key (did you mean 'joiner'?); known here: field, joiner, pages")
     assert told[2].startswith("options.pages: ") and "(found 'two')" in told[2]
     assert told[3].startswith("weigth: unknown key")
-    with pytest.raises(ConfigError, match=r"options\.joiner: format 'text' has no options; remove it"):
+    with pytest.raises(ConfigError, match=r"options\.joiner: format 'cauldron' has no options; remove it"):
         config(path="a", options={"joiner": ""})
-    assert not hasattr(text_format, "Options")
+    assert not hasattr(cauldron_format, "Options")
 
 
 def test_a_store_finds_pictures_that_rows_name_by_address(tmp_path: Path):
