@@ -15,7 +15,7 @@ from mm15.base.config import validate
 from mm15.base.errors import ConfigError
 from mm15.base.types import Category
 from mm15.cli import app
-from mm15.data.source import SourceConfig
+from mm15.data.source import Source, SourceConfig
 from mm15.datasets._registry import FILE, Registry, as_source, check_options, entry_of, registry, resolve, select
 
 ASSET = Path(__file__).parents[2] / "assets/paper_datasets.txt"
@@ -82,6 +82,62 @@ def test_a_name_is_resolved_or_the_nearest_is_offered():
         select("textrich")
     with pytest.raises(ConfigError, match=r"unknown stage 'pretraining'.*did you mean 'pretrain'"):
         select(stage="pretraining")
+
+
+HINT = "\nAnswer the question using a single word or phrase."
+LETTER = "\nAnswer with the option's letter from the given choices directly."
+WRITTEN: dict[str, tuple[Any, list[str], list[str]]] = {
+    "gqa": ({"1": {"imageId": "2", "question": "Q?", "answer": "yes"}}, ["images/2.jpg"], [f"Q?{HINT}", "yes"]),
+    "ocrvqa": (
+        {"9": {"questions": ["a?", "b?"], "answers": ["x", "y"], "split": 1}, "8": {"questions": [], "split": 2}},
+        ["images/9.jpg"],
+        [f"a?{HINT}", "x", f"b?{HINT}", "y"],
+    ),
+    "textvqa": (
+        {"data": [{"question": "q", "image_id": "ab", "answers": ["b", "a", "a"]}]},
+        ["train_images/ab.jpg"],
+        [f"q{HINT}", "a"],
+    ),
+    "docvqa": (
+        {"data": [{"question": "q", "image": "documents/x.png", "answers": ["A", "a"]}]},
+        ["documents/x.png"],
+        [f"q{HINT}", "A"],
+    ),
+    "chartqa": ([{"imgname": "1.png", "query": "q", "label": "7"}], ["png/1.png"], [f"q{HINT}", "7"]),
+    "plotqa": (
+        {"qa_pairs": [{"image_index": 3, "question_string": "q", "answer": 2.5}]},
+        ["png/3.png"],
+        [f"q{HINT}", "2.5"],
+    ),
+    "synthdog-en": (
+        [{"image": "a.png", "ground_truth": json.dumps({"gt_parse": {"text_sequence": "hello"}})}],
+        ["a.png"],
+        ["Read the text in the image.", "hello"],
+    ),
+    "scienceqa": (
+        [{"image": None, "question": "q", "choices": ["a", "b"], "answer": 1, "hint": "h"}],
+        [],
+        [f"Context: h\nq\nA. a\nB. b{LETTER}", "B"],
+    ),
+    "websight": ([{"image": "a.png", "text": "<p>"}], ["a.png"], ["Write the HTML code of this web page.", "<p>"]),
+    "datikz": ([{"image": "a.png", "code": "c"}], ["a.png"], ["Write the TikZ code that draws this picture.", "c"]),
+    "openorca": ([{"system_prompt": "s", "question": "q", "response": "r"}], [], ["s", "q", "r"]),
+    "mathinstruct": ([{"source": "s", "instruction": "i", "output": "o"}], [], ["i", "o"]),
+    "orca-math": ([{"question": "q", "answer": "a"}], [], ["q", "a"]),
+    "wizardcoder": ([{"instruction": "i", "output": "o"}], [], ["i", "o"]),
+    "dolly": ([{"instruction": "i", "context": "c", "response": "r", "category": "qa"}], [], ["i\n\nc", "r"]),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_column_map_reads_the_data_sets_own_layout(tmp_path: Path, name: str):
+    rows, images, told = WRITTEN[name]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    source = Source(validate(SourceConfig, {"name": "s", "path": "a.json", "dataset": name}), tmp_path)
+    assert len(source) == 1
+    sample = source.sample(0)
+    assert [image.media.path for image in sample.images] == [str(tmp_path / image) for image in images]
+    assert [message.text for message in sample.messages] == told
 
 
 # recipes
