@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -57,3 +59,13 @@ def write_texts(folder: Path, name: str, count: int) -> SourceConfig:
     return SourceConfig.model_validate(
         {"name": name, "path": f"{name}.jsonl", "format": "text", "category": "text_only"}
     )
+
+
+def write_tar(path: Path, members: list[tuple[str, bytes]], **how: Any) -> Path:
+    """An uncompressed tar of (name, data)."""
+    with tarfile.open(path, "w", **how) as archive:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path

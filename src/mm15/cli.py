@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from mm15.base.errors import Interrupted, MM15Error
+from mm15.cli_data import data_app
+from mm15.cli_show import Json, aside, show
 
 app = typer.Typer(
     name="mm15",
@@ -21,11 +21,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 mix_app = typer.Typer(help="Mixtures: what is drawn and how often.", no_args_is_help=True)
-data_app = typer.Typer(help="Data sets: build them from real material.", no_args_is_help=True)
 app.add_typer(mix_app, name="mix")
 app.add_typer(data_app, name="data")
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change a recipe value: a.b=value (repeatable).")]
 Data = Annotated[Path, typer.Option("--data", help="Folder that the recipe's source paths start from.")]
 
@@ -37,19 +35,6 @@ def main() -> None:
     except MM15Error as error:
         print(f"mm15: {error}", file=sys.stderr)
         sys.exit(130 if isinstance(error, Interrupted) else 2)
-
-
-def show(value: Any, as_json: bool, text: str) -> None:
-    """Print a result for people or for programs."""
-    if as_json:
-        print(json.dumps(asdict(value) if is_dataclass(value) and not isinstance(value, type) else value, default=str))
-    else:
-        print(text)
-
-
-def aside(as_json: bool) -> AbstractContextManager[Any]:
-    """Where a verb works: what it says on the way goes to stderr if stdout is to hold one JSON object."""
-    return redirect_stdout(sys.stderr) if as_json else nullcontext()
 
 
 def ready(run: Path) -> str:
@@ -191,20 +176,3 @@ def mix_show(
 
     rows, text = mixture_of(recipe, data, changes or ())
     show(rows, as_json, f"{text}\nNext: mm15 train {recipe} --data {data} --out RUN")
-
-
-@data_app.command("build")
-def data_build(
-    out: Annotated[Path, typer.Option(help="Folder to write data sets into (train/ and heldout/).")],
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
-    pdf: Annotated[Path | None, typer.Option(help="A folder of your own PDFs.")] = None,
-    tiny: Annotated[bool, typer.Option(help="A few rows of each.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Build the quickstart's training and held-out data sets from the shipped material."""
-    from mm15.quickstart import build_data
-
-    reports = build_data(out, seed=seed, pdfs=pdf, tiny=tiny)
-    lines = [f"{report['split']:<8} {report['name']:<28} {report['rows']:>7} rows" for report in reports]
-    lines.append(f"Next: mm15 train encoder-mini --data {out}/train --out RUN")
-    show(reports, as_json, "\n".join(lines))

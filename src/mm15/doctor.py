@@ -46,6 +46,8 @@ def examine(folder: Path = Path()) -> list[Finding]:
     findings.append(Finding("compiler", compiler or "none (torch.compile is not used; nothing needs it)"))
     for package, extra, purpose in (
         ("pypdfium2", "pdf", "reading PDF pages"),
+        ("pyarrow", "parquet", "reading .parquet and .arrow files"),
+        ("zstandard", "zstd", "reading .zst files"),
         ("transformers", "dev", "parity tests"),
     ):
         try:

@@ -174,7 +174,7 @@ class Processor:
         if part.width > 0 and part.height > 0:
             return _Picture(part, name, part.width, part.height, None)
         data = read_bytes(part.media, self.root)
-        return _Picture(part, name, *picture_size(data, name, part.media.frame), data)
+        return _Picture(part, name, *picture_size(data, name, part.media.frame, dpi=part.media.dpi), data)
 
     def _cost(self, plan: _Plan, policy: SplitPolicy) -> Cost:
         tokens = sum(len(ids) for ids, _ in self._pieces(plan, policy))
@@ -201,7 +201,8 @@ class Processor:
         tiles = [torch.zeros(0, 3, policy.tile, policy.tile, dtype=torch.uint8)]
         for picture in plan.pictures:
             data = picture.data if picture.data is not None else read_bytes(picture.part.media, self.root)
-            image = open_picture(data, picture.name, picture.part.media.frame)
+            media = picture.part.media
+            image = open_picture(data, picture.name, media.frame, dpi=media.dpi)
             if image.size != (picture.width, picture.height):
                 raise SkipSample(
                     f"the row states {picture.width}×{picture.height} px, but the picture has {image.width}×"

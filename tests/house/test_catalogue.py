@@ -12,7 +12,7 @@ import pytest
 
 from mm15.base import catalogue
 from mm15.base.types import Category
-from mm15.datasets._context import RowContext
+from mm15.datasets._context import RowContext, read_options
 from mm15.evals.benchmark import CATEGORIES, check_item, find, known, written
 from mm15.quickstart import BUILDS
 
@@ -39,11 +39,16 @@ def test_the_two_example_rows_of_a_format_become_samples(name: str):
     rows = example_rows(module.__doc__ or "")
     assert len(rows) == 2
     for row in rows:
-        (sample,) = module.to_samples(row, RowContext("set", Category.GENERAL, "set/0", "/data"))
-        assert (sample.key, sample.source, sample.category) == ("set/0", "set", Category.GENERAL)
-        assert any(message.trained for message in sample.messages)
-        assert all(image.media.path.startswith("/data/") for image in sample.images)
-        assert not re.search(r"<image>|<\|image\|>|<bbox", "".join(message.text for message in sample.messages))
+        context = RowContext("set", Category.GENERAL, "set/0", "/data", read_options(module, {}))
+        samples = module.to_samples(row, context)
+        many = getattr(module, "MANY", False)
+        keys = [f"set/0/{k}" for k in range(len(samples))] if many else ["set/0"]
+        assert samples and [sample.key for sample in samples] == keys
+        for sample in samples:
+            assert (sample.source, sample.category) == ("set", Category.GENERAL)
+            assert any(message.trained for message in sample.messages)
+            assert all(image.media.path.startswith("/data/") for image in sample.images)
+            assert not re.search(r"<image>|<\|image\|>|<bbox", "".join(message.text for message in sample.messages))
 
 
 @pytest.mark.parametrize("name", known())

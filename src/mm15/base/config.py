@@ -26,6 +26,14 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, validate_default=True)
 
 
+class Problems(ValueError):
+    """Raised by a validator that found several problems inside its field, each a sentence that starts with its path."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("; ".join(self.problems))
+
+
 ConfigT = TypeVar("ConfigT", bound=Strict)
 
 
@@ -106,7 +114,16 @@ def validate(schema: type[ConfigT], raw: Mapping[str, Any], where: str = "config
     try:
         return schema.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError([_sentence(schema, problem) for problem in error.errors()], where) from None
+        told = [sentence for problem in error.errors() for sentence in _sentences(schema, problem)]
+        raise ConfigError(told, where) from None
+
+
+def _sentences(schema: type[BaseModel], problem: Any) -> list[str]:
+    inner = problem.get("ctx", {}).get("error")
+    if isinstance(inner, Problems):
+        path = ".".join(str(part) for part in problem["loc"])
+        return [f"{path}.{told}".replace(".(top)", "", 1) for told in inner.problems]
+    return [_sentence(schema, problem)]
 
 
 def _sentence(schema: type[BaseModel], problem: Any) -> str:

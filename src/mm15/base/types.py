@@ -46,6 +46,7 @@ class MediaRef:
 
     ``path`` is a file; ``member`` names a tar member inside it, or ``offset``/``size`` give its bytes directly;
     ``frame`` is a page of a PDF or a frame of a multi-frame image, counted from 0. ``data`` holds encoded image bytes.
+    ``dpi`` above 0 says that the bytes are a PDF, and how finely its page is drawn; nothing else is opened as a PDF.
     """
 
     path: str = ""
@@ -54,6 +55,7 @@ class MediaRef:
     size: int = -1
     frame: int = 0
     data: bytes | None = field(default=None, repr=False)
+    dpi: int = 0
 
     def __str__(self) -> str:
         if self.data is not None:
@@ -103,10 +105,16 @@ class ImagePart:
 
 @dataclass(frozen=True, slots=True)
 class VideoPart:
-    """A clip, turned into ``frames`` pictures of a multi-image prompt (MM1.5-Video: 24 frames)."""
+    """A clip, turned into ``frames`` pictures of a multi-image prompt (MM1.5-Video: 24 frames).
+
+    ``media`` is a file, or a folder of numbered pictures. ``start`` and ``end`` bound it in seconds; ``end`` 0: to its
+    end.
+    """
 
     media: MediaRef
     frames: int = 24
+    start: float = 0.0
+    end: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

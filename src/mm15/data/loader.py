@@ -27,8 +27,9 @@ from torch import Tensor
 
 from mm15.base.batch import IGNORE, EncodedSample, PackedBatch, pack
 from mm15.base.errors import MM15Error, SkipSample
+from mm15.data.costs import PROCESSES
 from mm15.data.planner import Address, Planner
-from mm15.data.source import PROCESSES, Skip, Source, check_skip_rate
+from mm15.data.source import Skip, Source, check_skip_rate
 from mm15.processor import Processor
 
 SKIPS_FORGIVEN = 10

@@ -1,55 +1,66 @@
-"""A source: one JSON-lines file whose rows are known by address, read at random, and costed once.
+"""A source: files of rows in one format, whose samples are known by address, read at random, and costed once.
 
-What each row costs in tokens and tiles is needed before anything is packed. It is computed from sizes alone, once, and
-kept beside the data in ``<file>.<digest>.costs.npz``; the digest names the processor and the format, and a data file
-whose size or time has changed is read again. Pictures whose rows give no ``width`` and ``height`` are opened for their
-header; such a picture that changes later is not noticed.
+What each sample costs in tokens and tiles is needed before anything is packed. It is computed from sizes alone, once,
+and kept beside the data in ``<first file>.<digest>.costs.npz``; the digest names the processor, the format and what the
+recipe says of the source, and data files whose size or time has changed are read again. Pictures whose rows give no
+``width`` and ``height`` are opened for their header; such a picture that changes later is not noticed.
 
-Legend: R rows.
+A format that makes several samples of a row (``MANY``) is walked once to count them (``.many.npz``); sample numbers
+then run through the rows.
+
+Legend: R samples.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
-import io
-import json
 import os
-import signal
-import sys
-import warnings
-import zipfile
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from multiprocessing import get_context
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
-from pydantic import Field, PositiveFloat, field_validator
+from pydantic import Field, PositiveFloat, ValidationInfo, field_validator, model_validator
 
 from mm15.base.catalogue import lookup
-from mm15.base.config import Strict
+from mm15.base.config import Problems, Strict
 from mm15.base.errors import ConfigError, SkipBudgetExceeded, SkipSample
 from mm15.base.types import Category, Sample
-from mm15.datasets._context import RowContext
-from mm15.io.atomic import write_atomic
-from mm15.io.jsonl import JsonlIndex
+from mm15.data.costs import costs_of, kept, samples_per_row, stamp_of_files
+from mm15.datasets._context import RowContext, read_options
+from mm15.datasets._registry import as_source
+from mm15.io.rows import OURS, Rows, open_rows
+from mm15.io.store import ImageStore, StoreKey
 from mm15.processor import Processor
 
 FORMATS = "mm15.datasets"
-POOL_FROM = 20_000
-"""Rows from which a scan is worth starting processes."""
-PROCESSES = get_context("spawn" if sys.platform == "win32" else "forkserver")
-"""How this package starts processes: never by forking one that already runs threads or holds a GPU."""
-PROCESSES.set_forkserver_preload(["mm15.data.loader"])
+MEDIA = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".mp4", ".avi", ".mkv", ".webm", ".mov")
+"""Files that are no rows, where a format reads a whole folder."""
+
+
+class StoreConfig(Strict):
+    """Local copies of pictures that rows name by network address: a folder, a tar file, or a pattern of tar files."""
+
+    path: str
+    """Relative to the data folder."""
+    key: StoreKey = "sha256"
+    """How an address becomes a name; see ``mm15.io.store``."""
 
 
 class SourceConfig(Strict):
-    """One data set. ``path`` and ``root`` are relative to the data folder; ``root`` is by default the file's folder."""
+    """One data set. ``path`` and ``root`` are relative to the data folder.
+
+    ``path`` is a file, a folder or a pattern (``shards/*.tar``); files are read in the order of their names. ``root``,
+    from where rows name their pictures, is by default the folder of the files.
+    """
 
     name: str
+    dataset: str | None = Field(default=None, exclude=True)
+    """A name of ``mm15 data list``: gives format, category and options, of which the recipe may set others."""
     path: str
     format: str
     category: Category
@@ -60,6 +71,19 @@ class SourceConfig(Strict):
     """Repetition ceiling: a run that would draw every row more often than this does not start."""
     max_skip_rate: float = Field(0.01, ge=0, le=1)
     """Share of rows that may be unusable before the run stops."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What the format may be told: its ``Options``."""
+    store: StoreConfig | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_registry(cls, raw: Any) -> Any:
+        if not isinstance(raw, dict) or raw.get("dataset") is None:
+            return raw
+        try:
+            return as_source(raw)
+        except ConfigError as error:
+            raise ValueError(error.problems[0]) from None
 
     @field_validator("format")
     @classmethod
@@ -68,6 +92,16 @@ class SourceConfig(Strict):
             lookup(FORMATS, value, "format")
         except ConfigError as error:
             raise ValueError(error.problems[0]) from None
+        return value
+
+    @field_validator("options")
+    @classmethod
+    def _known_options(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if "format" in info.data:
+            try:
+                read_options(lookup(FORMATS, info.data["format"], "format"), value)
+            except ConfigError as error:
+                raise Problems(error.problems) from None
         return value
 
 
@@ -83,116 +117,192 @@ class Skip:
         return f"{self.address}: {self.reason}"
 
 
-class JsonArray:
-    """The rows of one JSON array, the form of LLaVA's own files, held in memory: for large sets JSON lines are better.
-
-    Raises:
-        ConfigError: the file is not a JSON array.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self._rows = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise ConfigError([f"{path}: not valid JSON: {error}"], "sources") from error
-        if not isinstance(self._rows, list):
-            raise ConfigError([f"{path}: expected an array of rows, found {type(self._rows).__name__}"], "sources")
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def address(self, row: int) -> str:
-        return f"{self.path}:[{row}]"
-
-    def row(self, row: int) -> dict[str, Any]:
-        if not isinstance(self._rows[row], dict):
-            raise SkipSample(f"expected a JSON object, found {type(self._rows[row]).__name__}", self.address(row))
-        return self._rows[row]
-
-
 class Source:
-    """Random access to the samples of one file. Small to send to another process: the file is opened on first use.
+    """Random access to the samples of one data set. Small to send to another process: files are opened on first use.
 
     Raises:
-        ConfigError: there is no such file.
+        ConfigError: there is no such file, folder or store.
     """
 
     def __init__(self, config: SourceConfig, data: str | Path = "") -> None:
         self.config = config
         self.path = Path(data) / config.path
-        self.root = str(self.path.parent if config.root is None else Path(data) / config.root)
-        if not self.path.is_file():
-            raise ConfigError([f"source '{config.name}': no such file: {self.path}"], "sources")
+        problems = []
+        if not self.path.exists() and not glob.glob(str(self.path), recursive=True):
+            problems.append(f"source '{config.name}': no such file: {self.path}")
+        self.root = str(_folder(self.path) if config.root is None else Path(data) / config.root)
+        self.store = None
+        if config.store:
+            try:
+                self.store = _open_store(config.store, data)
+            except ConfigError as error:
+                problems += [f"source '{config.name}': store: {problem}" for problem in error.problems]
+        if problems:
+            raise ConfigError(problems, "sources")
+        self._last: tuple[int, list[Sample]] = (-1, [])
 
     @property
     def name(self) -> str:
         return self.config.name
 
     @cached_property
-    def _rows(self) -> JsonlIndex | JsonArray:
-        return JsonArray(self.path) if self.path.suffix == ".json" else JsonlIndex(self.path)
+    def _format(self) -> ModuleType:
+        return lookup(FORMATS, self.config.format, "format")
 
     @cached_property
-    def _to_samples(self) -> Callable[[dict[str, Any], RowContext], list[Sample]]:
-        return lookup(FORMATS, self.config.format, "format").to_samples
+    def _options(self) -> Any:
+        return read_options(self._format, self.config.options)
+
+    @cached_property
+    def _many(self) -> bool:
+        return bool(getattr(self._format, "MANY", False))
+
+    @cached_property
+    def _rows(self) -> Rows:
+        if hasattr(self._format, "open_rows"):
+            return self._format.open_rows(self.path, self._options)
+        return open_rows(self.path)
+
+    @cached_property
+    def _files(self) -> list[Path]:
+        """The files that the rows come from."""
+        told = getattr(self._rows, "files", None)
+        return [Path(file) for file in told] if told else _files_of(self.path)
+
+    @cached_property
+    def _starts(self) -> np.ndarray:
+        """Number of the first sample of every row, and of all samples."""
+        found = kept(self._sidecar("many"), stamp_of_files(self._files), lambda: samples_per_row(self, len(self._rows)))
+        return np.cumsum([0, *found[0]], dtype=np.int64)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_rows"}
+        state = {name: value for name, value in self.__dict__.items() if name not in ("_rows", "_format", "_options")}
+        return state | {"_last": (-1, [])}
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return int(self._starts[-1]) if self._many else len(self._rows)
 
-    def address(self, row: int) -> str:
-        """``file:line`` of a row; ``file:[number]`` in a JSON array."""
-        return self._rows.address(row)
+    def _place(self, index: int) -> tuple[int, int]:
+        """Row of a sample, and its number in the row."""
+        if not self._many:
+            return index, 0
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.path} has {len(self)} samples, there is no sample {index}")
+        row = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return row, index - int(self._starts[row])
 
-    def row(self, row: int) -> dict[str, Any]:
-        """The row as it stands in the file. Raises ``SkipSample`` where that is no JSON object."""
-        return self._rows.row(row)
+    def address(self, index: int) -> str:
+        """Where the row of a sample lies, as its file counts: ``file:line``, ``file:[i]``, ``file#row i``, ``tar:key``;
+        with the sample's number in the row where it holds several."""
+        row, number = self._place(index)
+        address = self._rows.address(row)
+        return f"{address}/{number}" if self._many else address
 
-    def sample(self, row: int) -> Sample:
-        """The sample of a row.
+    def row(self, index: int) -> dict[str, Any]:
+        """The row of a sample as it stands in the file. Raises ``SkipSample`` where it cannot be read."""
+        return self._rows.row(self._place(index)[0])
+
+    def sample(self, index: int) -> Sample:
+        """A sample.
 
         Raises:
-            SkipSample: the row cannot be used; carries its ``file:line``.
+            SkipSample: its row cannot be used; carries its address.
         """
-        context = RowContext(self.name, self.config.category, f"{self.name}/{row}", self.root)
+        row, number = self._place(index)
         try:
-            samples = self._to_samples(self.row(row), context)
-            if len(samples) != 1:
+            samples = self.samples_of_row(row)
+            if not self._many and len(samples) != 1:
                 raise SkipSample(f"format {self.config.format} makes {len(samples)} samples of this row, expected one")
+            if number >= len(samples):
+                raise SkipSample(f"sample {number} of a row that now makes only {len(samples)}: did its files change?")
         except SkipSample as skip:
-            raise type(skip)(skip.reason, self.address(row)) from skip
-        return samples[0]
+            raise type(skip)(skip.reason, self.address(index)) from skip
+        return samples[number]
+
+    def samples_of_row(self, row: int) -> list[Sample]:
+        """All samples of a row, kept until another row is asked for. Raises ``SkipSample`` where there are none."""
+        if self._last[0] != row:
+            key = f"{self.name}/{row}"
+            context = RowContext(self.name, self.config.category, key, self.root, self._options, self.store)
+            samples = self._format.to_samples(self._rows.row(row), context)
+            if not samples:
+                raise SkipSample(f"format {self.config.format} makes no sample of this row")
+            if not self._many:
+                return samples
+            self._last = (row, samples)
+        return self._last[1]
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes with the content, not with the place: row count, size, and a hash of the first and last 64 KiB."""
-        size, edge = self.path.stat().st_size, 1 << 16
-        with self.path.open("rb") as file:
-            digest = hashlib.sha256(file.read(edge))
-            file.seek(max(0, size - edge))
-            digest.update(file.read())
+        """Changes with the content, not with the place: sample count, size, options, and a hash of the first and last
+        64 KiB of every file."""
+        size, edge, digest = 0, 1 << 16, hashlib.sha256()
+        for file in self._files:
+            length = file.stat().st_size
+            size += length
+            with file.open("rb") as opened:
+                digest.update(opened.read(edge))
+                opened.seek(max(0, length - edge))
+                digest.update(opened.read())
+        if self.config.options:
+            digest.update(repr(sorted(self.config.options.items())).encode())
         return f"{len(self)} rows, {size} bytes, {digest.hexdigest()[:16]}"
 
     def costs(self, processor: Processor) -> np.ndarray:
-        """Tokens and tiles of every row, int32 ``[R, 2]``; (0, 0) for rows that cannot be used."""
+        """Tokens and tiles of every sample, int32 ``[R, 2]``; (0, 0) for those that cannot be used."""
         return self.scan(processor)[0]
 
     def scan(self, processor: Processor) -> tuple[np.ndarray, list[Skip]]:
-        """``costs``, and the rows that cannot be used."""
-        about = (processor.fingerprint, self.config.format, self.config.category, self.config.root, self.name)
-        digest = hashlib.sha256(repr(about).encode()).hexdigest()[:12]
-        sidecar = self.path.with_name(f"{self.path.name}.{digest}.costs.npz")
-        stat = self.path.stat()
-        stamp = [stat.st_size, stat.st_mtime_ns]
-        if (kept := _load(sidecar, stamp)) is not None:
-            costs_R2, listed = kept
-        else:
-            costs_R2, listed = _count_all(self, processor)
-            _save(sidecar, stamp, costs_R2, listed)
-        return costs_R2, [Skip(row, self.address(row), reason) for row, reason in listed]
+        """``costs``, and the samples that cannot be used."""
+        stores = [self.store.folder, *self.store.tars] if self.store else []
+        stamp = stamp_of_files([*self._files, *filter(None, stores)])
+        costs_R2, listed = kept(
+            self._sidecar("costs", processor.fingerprint), stamp, lambda: costs_of(self, processor, len(self))
+        )
+        return costs_R2, [Skip(index, self.address(index), reason) for index, reason in listed]
+
+    def _sidecar(self, what: str, *also: str) -> Path:
+        config = self.config
+        told = config.store.model_dump() if config.store else None
+        about = (*also, config.format, config.category, config.root, config.name, config.options, told, config.path)
+        first = self._files[0] if self._files else self.path
+        return first.with_name(f"{first.name}.{hashlib.sha256(repr(about).encode()).hexdigest()[:12]}.{what}.npz")
+
+
+def _folder(path: Path) -> Path:
+    """The folder that rows name their pictures from: of a file, the folder itself, or the part before a pattern."""
+    if path.is_dir():
+        return path
+    if path.exists():
+        return path.parent
+    fixed = path
+    while glob.has_magic(str(fixed)):
+        fixed = fixed.parent
+    return fixed
+
+
+def _files_of(path: Path) -> list[Path]:
+    """The files of a path but media, hidden files and our own, sorted; of a folder with those below it."""
+    if path.is_file():
+        return [path]
+    found = [Path(name) for name in glob.glob(str(path), recursive=True)] if not path.is_dir() else []
+    for folder, below, names in os.walk(path):
+        below[:] = sorted(name for name in below if not name.startswith(".") and not name.endswith(OURS))
+        found += [Path(folder) / name for name in names]
+    kept_out = (*OURS, *MEDIA)
+    return sorted(
+        file
+        for file in found
+        if file.is_file() and not file.name.startswith(".") and not file.name.lower().endswith(kept_out)
+    )
+
+
+def _open_store(config: StoreConfig, data: str | Path) -> ImageStore:
+    path = Path(data) / config.path
+    found = [path] if path.exists() else sorted(Path(name) for name in glob.glob(str(path), recursive=True))
+    if not found:
+        raise ConfigError([f"no such folder or tar file: {path}"], "store")
+    return ImageStore(found[0] if len(found) == 1 else found, config.key)
 
 
 def open_sources(configs: Iterable[SourceConfig], data: str | Path = "") -> list[Source]:
@@ -224,63 +334,3 @@ def check_skip_rate(config: SourceConfig, skips: Sequence[Skip | str], of: int, 
             f"({len(skips) / max(of, 1):.1%}, max_skip_rate is {config.max_skip_rate:.1%}). "
             f"Repair or remove them, or raise max_skip_rate. The first:\n{first}"
         )
-
-
-Counted = tuple[np.ndarray, list[tuple[int, str]]]
-"""Costs ``[R, 2]`` and the skipped rows as (row, reason)."""
-
-
-def _count_all(source: Source, processor: Processor) -> Counted:
-    rows = len(source)
-    if rows < POOL_FROM or (os.cpu_count() or 1) < 2:
-        return _count(source, processor, range(rows))
-    step = POOL_FROM // 10
-    chunks = [range(start, min(start + step, rows)) for start in range(0, rows, step)]
-    with ProcessPoolExecutor(None, PROCESSES, _start_counting, (source, processor)) as pool:
-        counted = list(pool.map(_count_here, chunks))
-    return np.concatenate([costs for costs, _ in counted]), [skip for _, skips in counted for skip in skips]
-
-
-def _count(source: Source, processor: Processor, rows: range) -> Counted:
-    costs_R2 = np.zeros((len(rows), 2), np.int32)
-    skips = []
-    for index, row in enumerate(rows):
-        try:
-            cost = processor.count(source.sample(row))
-            costs_R2[index] = cost.tokens, cost.tiles
-        except SkipSample as skip:
-            skips.append((row, skip.reason))
-    return costs_R2, skips
-
-
-_counting: list[Any] = []
-"""Source and processor of a scanning process."""
-
-
-def _start_counting(source: Source, processor: Processor) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _counting[:] = [source, processor]
-
-
-def _count_here(rows: range) -> Counted:
-    source, processor = _counting
-    return _count(source, processor, rows)
-
-
-def _save(sidecar: Path, stamp: list[int], costs_R2: np.ndarray, skips: list[tuple[int, str]]) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, costs=costs_R2, skips=np.frombuffer(json.dumps([stamp, skips]).encode(), np.uint8))
-    try:
-        write_atomic(sidecar, buffer.getvalue())
-    except OSError as error:
-        warnings.warn(f"{sidecar}: cannot be written ({error}); the costs are computed again next time", stacklevel=2)
-
-
-def _load(sidecar: Path, stamp: list[int]) -> Counted | None:
-    """What was saved for this state of the file, if it is there and whole."""
-    try:
-        with np.load(sidecar) as saved:
-            saved_stamp, skips = json.loads(saved["skips"].tobytes())
-            return (saved["costs"], [(row, reason) for row, reason in skips]) if saved_stamp == stamp else None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return None

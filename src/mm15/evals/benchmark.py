@@ -27,7 +27,7 @@ from mm15.base import catalogue
 from mm15.base.errors import DataError, SkipSample
 from mm15.base.rng import numpy_rng
 from mm15.base.types import Box, Category, ImagePart, MediaRef, Message, Part, RegionPart, Role, Sample, TextPart, user
-from mm15.datasets._context import RowContext
+from mm15.datasets._context import RowContext, read_options
 from mm15.evals.scoring import grounding_accuracy
 from mm15.io.jsonl import read_jsonl
 from mm15.text.regions import parse_regions, write_box, write_region
@@ -138,15 +138,17 @@ def read_items(benchmark: Benchmark, folder: Path, limit: int | None = None) -> 
     Raises:
         DataError: rows that cannot be used; all of them are named. A question without its answer cannot be scored.
     """
-    to_samples = catalogue.lookup("mm15.datasets", benchmark.FORMAT, "dataset format").to_samples
+    format = catalogue.lookup("mm15.datasets", benchmark.FORMAT, "dataset format")
+    options = read_options(format, {})
     path = folder / benchmark.FILE
     items: list[Item] = []
     problems = []
     for line, row in read_jsonl(path):
         # The category only tells captions apart from questions here; ``knowledge`` is no category of a sample.
-        context = RowContext(benchmark.NAME, Category.GENERAL, f"{benchmark.NAME}/{line}", root=str(folder))
+        key = f"{benchmark.NAME}/{line}"
+        context = RowContext(benchmark.NAME, Category.GENERAL, key, root=str(folder), options=options)
         try:
-            for sample in to_samples(row, context):
+            for sample in format.to_samples(row, context):
                 items += _questions(benchmark, sample)
         except SkipSample as error:
             problems.append(f"{path}:{line}: {error.reason}")

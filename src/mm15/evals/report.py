@@ -210,7 +210,7 @@ def _picture(example: Example, policy: SplitPolicy | None) -> Html:
     images = item.sample.images
     for number, image in enumerate(images):
         try:
-            opened = open_picture(read_bytes(image.media), str(image.media))
+            opened = open_picture(read_bytes(image.media), str(image.media), image.media.frame, dpi=image.media.dpi)
         except SkipSample as error:
             return Html(f'<p class="quiet">{content(str(error))}</p>')
         split = policy is not None and len(images) <= policy.max_split_images

@@ -76,7 +76,8 @@ class Reply:
         if not self.images:
             raise DataError("there is no picture to draw on; ask about one with images=[...]")
         image = self.images[_current(self.messages)]
-        picture = open_picture(read_bytes(image.media), str(image.media))
+        media = image.media
+        picture = open_picture(read_bytes(media), str(media), media.frame, dpi=media.dpi)
         return draw_regions(picture, [found.region for found in self.regions], [found.label for found in self.regions])
 
     def save_annotated(self, path: str | Path) -> Path:

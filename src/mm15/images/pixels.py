@@ -13,6 +13,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from mm15.base.errors import PictureError
+from mm15.images.pdf import draw_page, page_size, page_sizes
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """The only decoders that are ever tried, whatever the bytes look like."""
@@ -60,7 +61,9 @@ class PixelBudget:
 BUDGET = PixelBudget()
 
 
-def open_picture(data: bytes, name: str = "picture", frame: int = 0, budget: PixelBudget = BUDGET) -> Image.Image:
+def open_picture(
+    data: bytes, name: str = "picture", frame: int = 0, budget: PixelBudget = BUDGET, dpi: int = 0
+) -> Image.Image:
     """Decode a picture to upright 8-bit RGB.
 
     CMYK and palettes are converted, 16-bit channels keep their high byte, transparency lies on white.
@@ -68,13 +71,19 @@ def open_picture(data: bytes, name: str = "picture", frame: int = 0, budget: Pix
     Args:
         data: the encoded file.
         name: what errors call it.
-        frame: which frame of an animation or page of a TIFF, from 0.
+        frame: which frame of an animation or page of a TIFF or PDF, from 0.
         budget: what is refused before decoding.
+        dpi: above 0 the bytes are a PDF, whose page is drawn with so many pixels to the inch. Only where the caller
+            says so: bytes alone never choose that decoder.
 
     Raises:
         PictureError: empty, not one of ``FORMATS``, over the budget, truncated or damaged, no such frame, or of pixels
             without a known range (floating point, 32-bit integers beyond 16 bits).
+        MissingExtra: a PDF, and pypdfium2 is not installed.
     """
+    if dpi > 0:
+        _page_size(data, name, frame, budget, dpi)
+        return draw_page(data, frame, dpi, name)
     image = _open_header(data, name, frame, budget)
     orientation = _orientation(image)
     try:
@@ -85,15 +94,82 @@ def open_picture(data: bytes, name: str = "picture", frame: int = 0, budget: Pix
     return upright.transpose(_TURNS[orientation]) if orientation in _TURNS else upright
 
 
-def picture_size(data: bytes, name: str = "picture", frame: int = 0, budget: PixelBudget = BUDGET) -> tuple[int, int]:
+def picture_size(
+    data: bytes, name: str = "picture", frame: int = 0, budget: PixelBudget = BUDGET, dpi: int = 0
+) -> tuple[int, int]:
     """(width, height) of what ``open_picture`` returns, from the header alone.
+
+    Raises:
+        PictureError: empty, not one of ``FORMATS``, over the budget, no such frame.
+        MissingExtra: a PDF, and pypdfium2 is not installed.
+    """
+    if dpi > 0:
+        return _page_size(data, name, frame, budget, dpi)
+    image = _open_header(data, name, frame, budget)
+    width, height = image.size
+    return (height, width) if _orientation(image) in _SIDEWAYS else (width, height)
+
+
+def frame_sizes(
+    data: bytes, name: str = "picture", budget: PixelBudget = BUDGET, dpi: int = 0
+) -> list[tuple[int, int]]:
+    """(width, height) of every frame or page as ``open_picture`` returns it; (0, 0) where it would refuse the size.
+
+    Raises:
+        PictureError: empty, not one of ``FORMATS`` or, with ``dpi``, not a readable PDF; too many bytes.
+        MissingExtra: a PDF, and pypdfium2 is not installed.
+    """
+    if dpi > 0:
+        _check_bytes(data, name, budget)
+        return [size if _fits(*size, budget) else (0, 0) for size in page_sizes(data, dpi, name)]
+    image = _open_header(data, name, 0, budget)
+    sizes: list[tuple[int, int]] = []
+    try:
+        while True:
+            image.seek(len(sizes))
+            width, height = image.size[::-1] if _orientation(image) in _SIDEWAYS else image.size
+            sizes.append((width, height) if _fits(width, height, budget) else (0, 0))
+    except EOFError:
+        return sizes
+    except _BROKEN:
+        return [*sizes, (0, 0)]
+
+
+def picture_layout(
+    data: bytes, name: str = "picture", frame: int = 0, budget: PixelBudget = BUDGET
+) -> tuple[int, int, int]:
+    """(width, height, EXIF orientation 1-8) of the pixels as they are stored, from the header alone.
+
+    Annotations made on the stored pixels are turned with ``orient_box`` to lie on what ``open_picture`` returns.
 
     Raises:
         PictureError: empty, not one of ``FORMATS``, over the budget, no such frame.
     """
     image = _open_header(data, name, frame, budget)
     width, height = image.size
-    return (height, width) if _orientation(image) in _SIDEWAYS else (width, height)
+    if image.format == "TIFF":
+        orientation = _tag(image)
+        # Pillow already gives the size of the picture it will have turned.
+        return (height, width, orientation) if orientation in _SIDEWAYS else (width, height, orientation)
+    return width, height, _orientation(image)
+
+
+def orient_box(
+    box_xyxy: tuple[float, float, float, float], orientation: int, width: float, height: float
+) -> tuple[float, float, float, float]:
+    """A box on the stored pixels of a picture (``width`` x ``height``, EXIF ``orientation``) → on the upright picture.
+
+    Orientations are those of EXIF 2.3, tag 0x0112; 1 and numbers that the standard does not know change nothing.
+    """
+    x1, y1, x2, y2 = box_xyxy
+    if orientation in _SIDEWAYS:
+        x1, y1, x2, y2 = y1, x1, y2, x2
+        width, height = height, width
+    if orientation in (2, 3, 6, 7):
+        x1, x2 = width - x2, width - x1
+    if orientation in (3, 4, 7, 8):
+        y1, y2 = height - y2, height - y1
+    return x1, y1, x2, y2
 
 
 def resize(image: Image.Image, width: int, height: int) -> Image.Image:
@@ -108,27 +184,41 @@ def to_array(image: Image.Image) -> np.ndarray:
     return np.array(image)
 
 
-def _open_header(data: bytes, name: str, frame: int, budget: PixelBudget) -> Image.Image:
+def _page_size(data: bytes, name: str, page: int, budget: PixelBudget, dpi: int) -> tuple[int, int]:
+    _check_bytes(data, name, budget)
+    width, height = page_size(data, page, dpi, name)
+    _check_size(width, height, name, budget)
+    return width, height
+
+
+def _check_bytes(data: bytes, name: str, budget: PixelBudget) -> None:
     if not data:
         raise PictureError("empty: 0 bytes", name)
     if len(data) > budget.max_bytes:
         raise PictureError(f"{len(data)} bytes, more than the {budget.max_bytes} allowed", name)
+
+
+def _open_header(data: bytes, name: str, frame: int, budget: PixelBudget) -> Image.Image:
+    _check_bytes(data, name, budget)
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except _BROKEN as error:
         reason = f"not a readable {', '.join(FORMATS)} file (starts with {data[:12]!r}): {error}"
         raise PictureError(reason, name) from error
-    _check_size(image, name, budget)
+    _check_size(*image.size, name, budget)
     try:
         image.seek(frame)
     except _BROKEN as error:
         raise PictureError(f"{image.format} has no frame {frame}: {error}", name) from error
-    _check_size(image, name, budget)
+    _check_size(*image.size, name, budget)
     return image
 
 
-def _check_size(image: Image.Image, name: str, budget: PixelBudget) -> None:
-    width, height = image.size
+def _fits(width: int, height: int, budget: PixelBudget) -> bool:
+    return min(width, height) > 0 and width * height <= budget.max_pixels and max(width, height) <= budget.max_side
+
+
+def _check_size(width: int, height: int, name: str, budget: PixelBudget) -> None:
     if width < 1 or height < 1:
         raise PictureError(f"{width} x {height} px: no pixels", name)
     if width * height > budget.max_pixels:
@@ -143,10 +233,15 @@ def _orientation(image: Image.Image) -> int:
         return 1  # Pillow turns TIFF itself, its size included.
     if image.format == "PNG" and "exif" not in image.info:
         return 1  # getexif() would decode all pixels in search of an EXIF block behind them.
+    return _tag(image)
+
+
+def _tag(image: Image.Image) -> int:
     try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+        orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except _BROKEN:
         return 1
+    return orientation if orientation in _TURNS else 1
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:

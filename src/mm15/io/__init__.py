@@ -1,1 +1,1 @@
-"""Bytes in and out: media by address, atomic writes, JSON lines by row."""
+"""Bytes in and out: media by address, atomic writes, rows by number from every kind of data file."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
-from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from mm15.base.errors import SkipSample
-from mm15.io.atomic import open_atomic, write_atomic
+from mm15.io.atomic import open_atomic
+from mm15.io.index import kept_table, stamp_of
 
 
 def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -26,7 +24,7 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             if not line.isspace():
-                yield number, _decode(line, f"{path}:{number}")
+                yield number, decode_row(line, f"{path}:{number}")
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -54,27 +52,22 @@ class JsonlIndex:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        found = os.stat(self.path)
-        stamp = (found.st_size, found.st_mtime_ns)
-        sidecar = Path(f"{self.path}.idx")
-        table = _read_sidecar(sidecar, stamp)
-        if table is None:
-            table = _scan(self.path, stamp)
-            buffer = BytesIO()
-            np.save(buffer, table)
-            with suppress(OSError):
-                write_atomic(sidecar, buffer.getvalue())
-        self._rows = table[1:]
+        stamp = stamp_of(self.path)
+        self._rows = kept_table(Path(f"{self.path}.idx"), stamp, 2, lambda: _scan(self.path))
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __reduce__(self) -> tuple[type[JsonlIndex], tuple[Path]]:
+    def __reduce__(self) -> tuple[Any, tuple[Path]]:
         return JsonlIndex, (self.path,)
 
     def address(self, row: int) -> str:
         """``file:line`` of a row."""
-        return f"{self.path}:{self._place(row)[1]}"
+        return f"{self.path}:{self.line(row)}"
+
+    def line(self, row: int) -> int:
+        """The line of a row, from 1."""
+        return self._place(row)[1]
 
     def row_bytes(self, row: int) -> bytes:
         """The bytes of a row, its line end included. Raises ``IndexError`` beyond the last row."""
@@ -89,7 +82,7 @@ class JsonlIndex:
             IndexError: there is no such row.
             SkipSample: naming file:line, where the line is not a JSON object.
         """
-        return _decode(self.row_bytes(row), self.address(row))
+        return decode_row(self.row_bytes(row), self.address(row))
 
     def _place(self, row: int) -> tuple[int, int]:
         if not 0 <= row < len(self):
@@ -98,7 +91,8 @@ class JsonlIndex:
         return offset, line
 
 
-def _decode(line: bytes, address: str) -> dict[str, Any]:
+def decode_row(line: bytes, address: str) -> dict[str, Any]:
+    """A line as a row. Raises ``SkipSample`` with ``address`` where it is not a JSON object."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -108,23 +102,18 @@ def _decode(line: bytes, address: str) -> dict[str, Any]:
     return row
 
 
-def _scan(path: Path, stamp: tuple[int, int]) -> np.ndarray:
-    places = array("q", stamp)
+def scan_lines(file: BinaryIO) -> np.ndarray:
+    """(byte offset, line from 1) of every line that is not blank, int64 ``[rows, 2]``."""
+    places = array("q")
     offset = 0
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.isspace():
-                places.append(offset)
-                places.append(number)
-            offset += len(line)
+    for number, line in enumerate(file, 1):
+        if not line.isspace():
+            places.append(offset)
+            places.append(number)
+        offset += len(line)
     return np.frombuffer(places, dtype=np.int64).reshape(-1, 2)
 
 
-def _read_sidecar(path: Path, stamp: tuple[int, int]) -> np.ndarray | None:
-    """The sidecar, or nothing if it is missing, damaged or of another version of the file."""
-    try:
-        table = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    fits = table.dtype == np.int64 and table.ndim == 2 and table.shape[0] >= 1 and table.shape[1] == 2
-    return table if fits and tuple(table[0].tolist()) == stamp else None
+def _scan(path: Path) -> np.ndarray:
+    with open(path, "rb") as file:
+        return scan_lines(file)

@@ -12,7 +12,7 @@ import pytest
 from data_fixture import small_processor, write_pictures, write_rows, write_texts
 from mm15.base.config import validate
 from mm15.base.errors import ConfigError, SkipSample
-from mm15.data import source as source_module
+from mm15.data import costs as costs_module
 from mm15.data.source import Source, SourceConfig, open_sources
 from mm15.processor import Processor
 
@@ -91,10 +91,10 @@ def test_many_processes_count_as_one_does(tmp_path: Path, monkeypatch):
     with (tmp_path / "words.jsonl").open("a") as file:
         file.write('{"text": ""}\n')
     source = Source(config, tmp_path)
-    alone = source_module._count_all(source, small_processor())
-    monkeypatch.setattr(source_module, "POOL_FROM", 20)
-    monkeypatch.setattr(source_module.os, "cpu_count", lambda: 2)
-    together = source_module._count_all(source, small_processor())
+    alone = costs_module.costs_of(source, small_processor(), len(source))
+    monkeypatch.setattr(costs_module, "POOL_FROM", 20)
+    monkeypatch.setattr(costs_module.os, "cpu_count", lambda: 2)
+    together = costs_module.costs_of(source, small_processor(), len(source))
     assert np.array_equal(alone[0], together[0]) and alone[1] == together[1] and alone[1][0][0] == 40
 
 

@@ -91,7 +91,9 @@ def test_a_caption_that_answers_a_question_stays_a_conversation():
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"conversations": talk("<image>\nQ", "A")}, "1 <image> placeholders for 0 pictures"),
+        ({"image": "", "conversations": talk("<image>\nQ", "A")}, "1 <image> placeholders for 0 pictures"),
+        ({"image": [], "conversations": talk("<image>\nQ", "A")}, "1 <image> placeholders for 0 pictures"),
+        ({"image": None, "conversations": talk("<image>\nQ", "A")}, "1 <image> placeholders for 0 pictures"),
         ({"image": "a.png", "conversations": talk("Q", "A")}, "0 <image> placeholders for 1 pictures"),
         ({"image": ["a.png", "b.png"], "conversations": talk("<image>Q", "A")}, "1 <image> placeholders for 2"),
         ({"image": "a.png", "conversations": talk("Q", "<image>A")}, "a picture inside a turn of the assistant"),
@@ -115,7 +117,9 @@ def test_a_caption_that_answers_a_question_stays_a_conversation():
             {"image": "a.png", "width": [9, 9], "height": [3, 3], "conversations": talk("<image>Q", "A")},
             "2 sizes for 1",
         ),
-        ({"video": "a.mp4", "conversations": talk("Q", "A")}, "'video'"),
+        ({"video": "a.mp4", "conversations": talk("Q", "A")}, "0 <video> or <image> placeholders for 1 clips"),
+        ({"video": 4, "conversations": talk("Q", "A")}, "'video' must be a file or folder name"),
+        ({"video": "a.mp4", "image": "a.png", "conversations": talk("<image>Q", "A")}, "both 'image' and 'video'"),
     ],
 )
 def test_llava_refuses_broken_rows_with_a_reason(row: dict[str, Any], reason: str):
@@ -226,7 +230,11 @@ def test_docowl_boxes_become_pixels_and_other_markup_stays():
         (docowl("<|image|>Q", "<bbox>5,5,5,9</bbox>"), "inverted, empty"),
         (docowl("<|image|>Q", "<bbox>5,5,1000,9</bbox>"), "not four whole numbers from 0 to 999"),
         (docowl("<|image|>Q", "<bbox>5,5,9</bbox>"), "not four whole numbers"),
-        (docowl("<|image|>Q", "<bbox>1,2,3,4</bbox>", width=None, height=None), "'width' and 'height'"),
+        (docowl("<|image|>Q", "<bbox>1,2,3,4</bbox>", width=None, height=None), "No such file"),
+        (
+            docowl("<|image|><|image|>Q", "<bbox>1,2,3,4</bbox>", image=["a.png", "b.png"], width=None, height=None),
+            "exactly one picture, the row has 2",
+        ),
         (docowl("<|image|>Q", ""), "says nothing"),
     ],
 )
@@ -242,7 +250,7 @@ def test_an_interleaved_document_keeps_its_order_and_its_blank_lines():
     row = {"images": [None, "a.jpg", None, None], "texts": ["One.\n\nTwo.", None, "Three.", "Four."], "metadata": "[]"}
     sample = one(interleaved.to_samples(row, context(Category.INTERLEAVED)))
     (message,) = sample.messages
-    assert message.role is Role.DOCUMENT and message.trained and sample.meta == {"metadata": "[]"}
+    assert message.role is Role.DOCUMENT and message.trained and sample.meta == {"metadata": []}
     assert message.parts[0] == TextPart("One.\n\nTwo.") and isinstance(message.parts[1], ImagePart)
     assert message.parts[2:] == (TextPart("Three.\n\nFour."),)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mm15.base.errors import SkipSample
+from mm15.io import index as index_module
 from mm15.io import jsonl
 from mm15.io.jsonl import JsonlIndex, read_jsonl, write_jsonl
 
@@ -121,7 +122,7 @@ def test_a_read_only_folder_is_no_obstacle(path, monkeypatch):
     def refuse(*_):
         raise PermissionError("read-only file system")
 
-    monkeypatch.setattr(jsonl, "write_atomic", refuse)
+    monkeypatch.setattr(index_module, "write_atomic", refuse)
     index = JsonlIndex(path)
     assert [index.row(number) for number in range(3)] == ROWS
     assert not path.with_name("rows.jsonl.idx").exists()

@@ -1,0 +1,79 @@
+"""The verbs of data sets: build, list, show. Heavy imports live inside a verb."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mm15.cli_show import Json, show
+
+data_app = typer.Typer(help="Data sets: those of the papers, and building small ones.", no_args_is_help=True)
+
+
+@data_app.command("build")
+def data_build(
+    out: Annotated[Path, typer.Option(help="Folder to write data sets into (train/ and heldout/).")],
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    pdf: Annotated[Path | None, typer.Option(help="A folder of your own PDFs.")] = None,
+    tiny: Annotated[bool, typer.Option(help="A few rows of each.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Build the quickstart's training and held-out data sets from the shipped material."""
+    from mm15.quickstart import build_data
+
+    reports = build_data(out, seed=seed, pdfs=pdf, tiny=tiny)
+    lines = [f"{report['split']:<8} {report['name']:<28} {report['rows']:>7} rows" for report in reports]
+    lines.append(f"Next: mm15 train encoder-mini --data {out}/train --out RUN")
+    show(reports, as_json, "\n".join(lines))
+
+
+@data_app.command("list")
+def data_list(
+    category: Annotated[str, typer.Option(help="Only this category, e.g. text_rich.")] = "",
+    stage: Annotated[str, typer.Option(help="Only this stage: encoder, pretrain, continual, sft, video, ui.")] = "",
+    as_json: Json = False,
+) -> None:
+    """List the data sets that the papers name, and open stand-ins for the private ones."""
+    from mm15.datasets._registry import select
+
+    found = select(category, stage)
+    lines = [f"{'name':<29} {'stages':<18} {'category':<12} {'size':>8} {'unit':<11} {'read by':<15} licence"]
+    for entry in found:
+        reader = entry.adapter if entry.available else "private"
+        lines.append(
+            f"{entry.name:<29} {','.join(entry.stages):<18} {entry.category:<12} {_short(entry.size):>8} "
+            f"{entry.unit:<11} {reader:<15} {entry.licence}"
+        )
+    lines.append(f"{len(found)} data sets. Next: mm15 data show NAME")
+    show([entry.model_dump(mode="json") for entry in found], as_json, "\n".join(lines))
+
+
+@data_app.command("show")
+def data_show(
+    name: Annotated[str, typer.Argument(help="A name from `mm15 data list`.")],
+    as_json: Json = False,
+) -> None:
+    """Say what a data set is, which of its files are read, and the lines that put it into a recipe."""
+    from mm15.datasets._registry import entry_of, recipe_lines
+
+    entry = entry_of(name)
+    about = [
+        f"{entry.title} ({entry.name}), {entry.category}, stages: {', '.join(entry.stages)}",
+        f"licence: {entry.licence}",
+        f"home: {entry.home}",
+        f"used by: {', '.join(entry.papers) or 'neither paper'} ({entry.confidence})",
+        *([entry.notes] if entry.notes else []),
+    ]
+    show(entry.model_dump(mode="json"), as_json, "\n".join([*about, *recipe_lines(entry)]))
+
+
+def _short(size: int | None) -> str:
+    """1_234_567 as 1.23M; unknown as a dash."""
+    if size is None:
+        return "-"
+    for unit, factor in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if size >= factor:
+            return f"{size / factor:.3g}{unit}"
+    return str(size)

@@ -1,0 +1,139 @@
+"""What has to be known about every row before anything is packed, found in one pass and kept beside the data.
+
+Two things: how many samples a row is, where a format makes several of one; and what every sample costs in tokens and
+tiles. Large sources are walked by several processes.
+
+Legend: R rows or samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import signal
+import sys
+import warnings
+import zipfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from mm15.base.errors import SkipSample
+from mm15.base.types import Sample
+from mm15.io.atomic import write_atomic
+from mm15.processor import Processor
+
+POOL_FROM = 20_000
+"""Rows from which a scan is worth starting processes."""
+PROCESSES = get_context("spawn" if sys.platform == "win32" else "forkserver")
+"""How this package starts processes: never by forking one that already runs threads or holds a GPU."""
+PROCESSES.set_forkserver_preload(["mm15.data.loader"])
+
+Found = tuple[np.ndarray, list[tuple[int, str]]]
+"""An int32 array with one entry per row, and what cannot be used as (row, reason)."""
+
+
+class Samples(Protocol):
+    """What a source is here."""
+
+    def sample(self, index: int, /) -> Sample: ...
+
+    def samples_of_row(self, row: int, /) -> Sequence[Sample]: ...
+
+
+def costs_of(source: Samples, processor: Processor, count: int) -> Found:
+    """Tokens and tiles of every sample, ``[R, 2]``; (0, 0) for those that cannot be used."""
+    return _over(partial(_count_costs, source, processor), count)
+
+
+def samples_per_row(source: Samples, count: int) -> Found:
+    """How many samples every row is, ``[R]``; a row that cannot be used counts as one, so that it is met and named."""
+    return _over(partial(_count_samples, source), count)
+
+
+def _count_costs(source: Samples, processor: Processor, rows: range) -> Found:
+    costs_R2 = np.zeros((len(rows), 2), np.int32)
+    skips = []
+    for index, row in enumerate(rows):
+        try:
+            cost = processor.count(source.sample(row))
+            costs_R2[index] = cost.tokens, cost.tiles
+        except SkipSample as skip:
+            skips.append((row, skip.reason))
+    return costs_R2, skips
+
+
+def _count_samples(source: Samples, rows: range) -> Found:
+    counts_R = np.ones(len(rows), np.int32)
+    for index, row in enumerate(rows):
+        try:
+            counts_R[index] = len(source.samples_of_row(row))
+        except SkipSample:
+            continue
+    return counts_R, []
+
+
+def _over(work: Callable[[range], Found], rows: int) -> Found:
+    if rows < POOL_FROM or (os.cpu_count() or 1) < 2:
+        return work(range(rows))
+    step = POOL_FROM // 10
+    chunks = [range(start, min(start + step, rows)) for start in range(0, rows, step)]
+    with ProcessPoolExecutor(None, PROCESSES, _start_counting, (work,)) as pool:
+        counted = list(pool.map(_count_here, chunks))
+    return np.concatenate([found for found, _ in counted]), [skip for _, skips in counted for skip in skips]
+
+
+_counting: list[Any] = []
+"""The work of a scanning process."""
+
+
+def _start_counting(work: Callable[[range], Found]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _counting[:] = [work]
+
+
+def _count_here(rows: range) -> Found:
+    return _counting[0](rows)
+
+
+def stamp_of_files(files: Sequence[Path]) -> str:
+    """Changes when one of the files (or folders) does: its name, size or time; a missing one is noted as such."""
+    told = []
+    for file in files:
+        try:
+            found = file.stat()
+            told.append((file.name, found.st_size, found.st_mtime_ns))
+        except OSError:
+            told.append((file.name, -1, -1))
+    return hashlib.sha256(repr(told).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def kept(sidecar: Path, stamp: str, make: Callable[[], Found]) -> Found:
+    """What was found for this state of the files, from the sidecar if it is there and whole, or made and kept."""
+    found = _load(sidecar, stamp)
+    if found is None:
+        found = make()
+        buffer = io.BytesIO()
+        told = np.frombuffer(json.dumps([stamp, found[1]]).encode(), np.uint8)
+        np.savez(buffer, found=found[0], skips=told)
+        try:
+            write_atomic(sidecar, buffer.getvalue())
+        except OSError as error:
+            warnings.warn(f"{sidecar}: cannot be written ({error}); it is computed again next time", stacklevel=3)
+    return found
+
+
+def _load(sidecar: Path, stamp: str) -> Found | None:
+    try:
+        with np.load(sidecar) as saved:
+            saved_stamp, skips = json.loads(saved["skips"].tobytes())
+            return (saved["found"], [(row, reason) for row, reason in skips]) if saved_stamp == stamp else None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
