@@ -5,8 +5,8 @@ first learns, for every patch, what lies under it: a character or a named thing,
 This is ours, not the paper's. It runs through the same loader, step and loop as every other stage: a "processor" that
 turns a sample into tiles and patch labels, and a model that answers nine questions per patch.
 
-The last two, ``word`` and ``hue``, are answered with the decoder's own word embeddings: a token that shows a dog becomes
-like the word "dog", as CLIP makes pictures like their captions, so that later stages find what a question names.
+The last two, ``word`` and ``hue``, are answered with the decoder's own word embeddings: a token that shows a dog
+becomes like the word "dog", as CLIP makes pictures like their captions: later stages find what a question names.
 
 Legend: N tiles, P patches per tile, Q questions, V labels.
 """
@@ -263,7 +263,7 @@ class EncoderModel(nn.Module):
 
 
 def word_ids(labels: LabelSet, tokenizer: Tokenizer) -> dict[int, list[int]]:
-    """Label → the tokens that spell it alone, with and without a space before it; labels that need several are left out.
+    """Label → the tokens that spell it alone, with and without a space before it; no label that needs several.
 
     A character is its own word; a name that the tokenizer spells has none.
     """
