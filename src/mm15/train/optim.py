@@ -184,7 +184,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def _dealt_out(stacks: Sequence[Tensor]) -> list[Tensor]:
-    """Every stack orthogonalised; where replicas are several ranks, each does its part and all get the sum of the parts.
+    """Every stack orthogonalised; several ranks do a part each, and all get the sum of the parts.
 
     What is added to a part is zeros: the result is the same to the bit as without ranks.
     """
