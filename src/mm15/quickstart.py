@@ -62,9 +62,9 @@ class Part:
 
 BUILDS = (
     Part(partial(scenes.build, kind="caption"), 5000),
-    Part(partial(scenes.build, kind="located"), 4000),
-    Part(partial(scenes.build, kind="general", turns=8), 5000),
-    Part(partial(scenes.build, kind="refer_ground", turns=3), 6000),
+    Part(partial(scenes.build, kind="located"), 5000),
+    Part(partial(scenes.build, kind="general", turns=8), 8000),
+    Part(partial(scenes.build, kind="refer_ground", turns=3), 9000),
     Part(interleaved.build, 1500),
     Part(text_only.build, 2500),
     Part(partial(words.build, form=Form.OCR, page_share=0.0), 6000),
@@ -76,7 +76,7 @@ BUILDS = (
     Part(math_items.build, 2000, 200),
     Part(code.build, 1000),
     Part(science.build, 1500, 200),
-    Part(pairs.build, 3000, 400),
+    Part(pairs.build, 5000, 400),
     Part(partial(scenes.build, kind="general", name="general"), 0, 320),
     Part(partial(scenes.build, kind="refer", name="refer"), 0, 200),
     Part(partial(scenes.build, kind="ground", name="ground"), 0, 200),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mm15.model.attention import Segments, attend_cached, causal_attention
 from mm15.model.cache import KVCache
-from mm15.model.layers import Linear, RMSNorm, Rotation, Table
+from mm15.model.layers import Linear, RMSNorm, Rotation, Table, roll_half
 from mm15.model.sizes import DecoderConfig
 
 
@@ -71,10 +71,12 @@ class Step:
 
 
 class QueryKeyValue(Linear):
-    """The fused projection. Each key head starts as a copy of its group's first query head.
+    """The fused projection. Each key head starts as its group's first query head, its input channels rolled by half.
 
-    One query head of a group so begins by looking for what is like itself, which is how a word finds its picture or its
-    own repetition; trained transformers show this near identity in WqᵀWk (Trockman & Kolter, arXiv 2305.09828).
+    That query head so begins by looking for what a token is aligned with (``roll_half``), where an encoder was trained
+    to be like the decoder's words: a word finds its picture before anything is learned. Trained transformers show such
+    structure in WqᵀWk, and small ones learn faster from it (Trockman & Kolter, arXiv 2305.09828). Without the roll a
+    word would find itself first, and never look further.
     """
 
     def __init__(self, inputs: int, parts: Sequence[int], head_dim: int, bias: bool) -> None:
@@ -84,7 +86,7 @@ class QueryKeyValue(Linear):
     def start(self, generator: torch.Generator) -> None:
         super().start(generator)
         query, key, _ = (part.unflatten(0, (-1, self.head_dim)) for part in self.weight.split(self.parts))
-        key.copy_(query[:: len(query) // len(key)])
+        key.copy_(roll_half(query[:: len(query) // len(key)]))
 
 
 class Attention(nn.Module):

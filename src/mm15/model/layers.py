@@ -155,6 +155,11 @@ def activate(x: Tensor, activation: str) -> Tensor:
     return F.gelu(x, approximate="tanh" if activation == "gelu_tanh" else "none")
 
 
+def roll_half(x: Tensor) -> Tensor:
+    """The last axis rolled by half: what is aligned with rolled words is not aligned with itself."""
+    return x.roll(x.shape[-1] // 2, -1)
+
+
 class _Rotate(torch.autograd.Function):
     """x · cos + swapped halves of x · sin; the gradient turns back by the same angle."""
 

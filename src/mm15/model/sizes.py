@@ -165,7 +165,15 @@ SIZES: dict[str, ModelConfig] = {
         vision=VisionConfig(image_size=64, patch_size=8, width=96, layers=3, heads=3, mlp_width=384),
         connector=ConnectorConfig(tokens=16, hidden=96, depth=1),
         decoder=DecoderConfig(
-            vocab_size=256, width=128, layers=3, heads=4, kv_heads=2, head_dim=32, mlp_width=352, qk_norm=True
+            vocab_size=256,
+            width=128,
+            layers=3,
+            heads=4,
+            kv_heads=2,
+            head_dim=64,
+            mlp_width=352,
+            rope_theta=1e6,
+            qk_norm=True,
         ),
         image_token=1,
     ),

@@ -29,6 +29,7 @@ from mm15.base.types import Sample
 from mm15.images.pixels import open_picture
 from mm15.images.split import SplitPolicy, TileSlot, choose_grid, split_image, tile_layout
 from mm15.io.media import read_bytes
+from mm15.model.layers import roll_half
 from mm15.model.multimodal import ModelOutput, MultimodalModel
 from mm15.processor import Cost, ProcessorConfig
 from mm15.text.tokenizer import Tokenizer
@@ -256,9 +257,9 @@ class EncoderModel(nn.Module):
         )
 
     def _nearest_words(self, tokens_NMD: Tensor) -> Tensor:
-        """How like every label's word embedding a token is, [N, M, V]."""
+        """How like every label's word embedding, rolled, a token is, [N, M, V]; ``QueryKeyValue`` says why rolled."""
         normed = nn.functional.rms_norm(tokens_NMD, tokens_NMD.shape[-1:])
-        words_VD = (self.mean_VW @ self.embedding.weight).to(normed.dtype)
+        words_VD = roll_half(self.mean_VW @ self.embedding.weight).to(normed.dtype)
         return normed @ words_VD.T + self.no_word_V
 
 

@@ -3,9 +3,10 @@ import torch
 import torch.nn.functional as F
 from torch.autograd import gradcheck
 
-from mm15.model.layers import GridTable, Linear, RMSNorm, Rotation, Table, activate, init_weights
+from mm15.model.decoder import Decoder
+from mm15.model.layers import GridTable, Linear, RMSNorm, Rotation, Table, activate, init_weights, roll_half
 from mm15.model.multimodal import MultimodalModel
-from mm15.model.sizes import SIZES
+from mm15.model.sizes import SIZES, DecoderConfig
 
 
 def test_linear_computes_in_the_dtype_of_its_input():
@@ -106,3 +107,17 @@ def test_a_grid_table_starts_with_neighbours_alike(side: int, width: int, front:
     here = likeness[0, 0]
     assert torch.allclose(here, here.T, atol=1e-4), "rows and columns are told alike"
     assert here[0, 0] > here[0, 1] > here[0, 2] and here[0, 1] > here[1, 1]
+
+
+def test_a_word_starts_by_finding_what_is_aligned_with_it_and_not_itself():
+    config = DecoderConfig(vocab_size=8, width=64, layers=1, heads=4, kv_heads=2, head_dim=32, mlp_width=8)
+    decoder = Decoder(config)
+    init_weights(decoder, 0)
+    query, key, _ = decoder.blocks[0].attention.qkv.weight.split([128, 64, 64])  # type: ignore[union-attr]
+    words_WD = torch.randn(8, 64, generator=torch.Generator().manual_seed(0))
+    for group in range(2):
+        heads = query[group * 64 : group * 64 + 32], key[group * 32 : group * 32 + 32]
+        asked = words_WD @ heads[0].T
+        assert ((asked @ (roll_half(words_WD) @ heads[1].T).T).argmax(1) == torch.arange(8)).all()
+        itself = (asked * (words_WD @ heads[1].T)).sum(1).abs()
+        assert (itself < 0.6 * asked.square().sum(1)).all()

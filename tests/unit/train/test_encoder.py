@@ -15,6 +15,7 @@ from mm15.base.errors import ConfigError, SkipSample
 from mm15.base.rng import numpy_rng
 from mm15.base.types import Category, ImagePart, MediaRef, Sample, assistant, user
 from mm15.images.split import SplitMode, SplitPolicy, tile_layout
+from mm15.model.layers import roll_half
 from mm15.model.multimodal import MultimodalModel
 from mm15.text.tokenizer import train_tokenizer
 from mm15.train.encoder import (
@@ -279,7 +280,7 @@ def test_a_token_is_asked_in_the_words_of_the_decoder():
     model = EncoderModel(debug_model(), LABELS, WORDS)
     embedding_WD = model.embedding.weight.detach()
     dog_D = embedding_WD[[6, 7]].mean(0)
-    nearest_V = model._nearest_words(dog_D[None, None])[0, 0]
+    nearest_V = model._nearest_words(roll_half(dog_D)[None, None])[0, 0]
     assert nearest_V.argmax() == 2
     torch.testing.assert_close(nearest_V[2], dog_D.square().sum() / dog_D.square().mean().sqrt(), rtol=1e-3, atol=0)
     assert (nearest_V[[0, 3, 4, *range(6, LABELS.size)]] < -1e3).all(), "what is no word is never the nearest"
