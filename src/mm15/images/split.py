@@ -14,14 +14,13 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated, NamedTuple, Self
 
-import numpy as np
 import torch
 from PIL import Image
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from mm15.base.config import Strict
-from mm15.images.pixels import resize, to_array
+from mm15.images.pixels import resize, to_tensor
 
 STATIC_GRID = (2, 2)
 """The grid of MM1 and of MM1.5's continual pre-training."""
@@ -194,16 +193,17 @@ def split_image(image: Image.Image, policy: SplitPolicy, images_in_sample: int =
     grid = choose_grid(image.height, image.width, policy, images_in_sample)
     rows, cols, r = grid.rows, grid.cols, policy.tile
     slots = _slots(rows, cols, policy.overview)
-    tiles_NCHW = np.empty((len(slots), 3, r, r), dtype=np.uint8)
+    pixels_CHW = to_tensor(image)
+    tiles_NCHW = torch.empty(len(slots), 3, r, r, dtype=torch.uint8)
     start = int(slots[0] == WHOLE and len(slots) > 1)
-    canvas_HWC = _canvas(image, grid, policy)
-    tiles_NCHW[start : start + rows * cols].reshape(rows, cols, 3, r, r)[...] = canvas_HWC.reshape(
-        rows, r, cols, r, 3
-    ).transpose(0, 2, 4, 1, 3)
+    canvas_CHW = _canvas(pixels_CHW, grid, policy)
+    tiles_NCHW[start : start + rows * cols].view(rows, cols, 3, r, r).copy_(
+        canvas_CHW.view(3, rows, r, cols, r).permute(1, 3, 0, 2, 4)
+    )
     if len(slots) > rows * cols:
-        overview_HWC = _canvas(image, _fit(image.height, image.width, 1, 1, policy.tile), policy)
-        tiles_NCHW[slots.index(WHOLE)] = overview_HWC.transpose(2, 0, 1)
-    return ImageTiles(torch.from_numpy(tiles_NCHW), slots, grid)
+        overview = _fit(image.height, image.width, 1, 1, policy.tile)
+        tiles_NCHW[slots.index(WHOLE)] = _canvas(pixels_CHW, overview, policy)
+    return ImageTiles(tiles_NCHW, slots, grid)
 
 
 @lru_cache
@@ -228,12 +228,13 @@ def _place(height: int, width: int, rows: int, cols: int, r: int, scale: float) 
     return Grid(rows, cols, resized_height, resized_width, covers=scale >= 1, scale=scale)
 
 
-def _canvas(image: Image.Image, grid: Grid, policy: SplitPolicy) -> np.ndarray:
-    """The resized picture in the upper left of a padded array [rows * r, cols * r, 3]."""
-    resized = resize(image, grid.width, grid.height)
-    full_size = (grid.cols * policy.tile, grid.rows * policy.tile)
-    if resized.size == full_size:
-        return to_array(resized)
-    canvas = Image.new("RGB", full_size, policy.pad_color)
-    canvas.paste(resized)
-    return to_array(canvas)
+def _canvas(pixels_CHW: Tensor, grid: Grid, policy: SplitPolicy) -> Tensor:
+    """The resized picture in the upper left of a padded [3, rows * r, cols * r]."""
+    resized_CHW = resize(pixels_CHW, grid.width, grid.height)
+    full_size = (grid.rows * policy.tile, grid.cols * policy.tile)
+    if resized_CHW.shape[1:] == full_size:
+        return resized_CHW.contiguous()
+    pad_C11 = torch.tensor(policy.pad_color, dtype=torch.uint8)[:, None, None]
+    canvas_CHW = pad_C11.expand(3, *full_size).contiguous()
+    canvas_CHW[:, : grid.height, : grid.width] = resized_CHW
+    return canvas_CHW
