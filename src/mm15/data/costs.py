@@ -12,30 +12,25 @@ import hashlib
 import io
 import json
 import os
-import signal
-import sys
 import warnings
 import zipfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from mm15.base.errors import SkipSample
 from mm15.base.types import Sample
+from mm15.dist.map import Engine, map_ordered
 from mm15.io.atomic import write_atomic
-from mm15.processor import Processor
+
+if TYPE_CHECKING:
+    from mm15.processor import Processor  # heavy: reading rows needs no torch
 
 POOL_FROM = 20_000
 """Rows from which a scan is worth starting processes."""
-PROCESSES = get_context("spawn" if sys.platform == "win32" else "forkserver")
-"""How this package starts processes: never by forking one that already runs threads or holds a GPU."""
-PROCESSES.set_forkserver_preload(["mm15.data.loader"])
-
 Found = tuple[np.ndarray, list[tuple[int, str]]]
 """An int32 array with one entry per row, and what cannot be used as (row, reason)."""
 
@@ -85,22 +80,8 @@ def _over(work: Callable[[range], Found], rows: int) -> Found:
         return work(range(rows))
     step = POOL_FROM // 10
     chunks = [range(start, min(start + step, rows)) for start in range(0, rows, step)]
-    with ProcessPoolExecutor(None, PROCESSES, _start_counting, (work,)) as pool:
-        counted = list(pool.map(_count_here, chunks))
+    counted = list(map_ordered(work, chunks, Engine(), name=lambda chunk: f"rows {chunk.start} to {chunk.stop - 1}"))
     return np.concatenate([found for found, _ in counted]), [skip for _, skips in counted for skip in skips]
-
-
-_counting: list[Any] = []
-"""The work of a scanning process."""
-
-
-def _start_counting(work: Callable[[range], Found]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _counting[:] = [work]
-
-
-def _count_here(rows: range) -> Found:
-    return _counting[0](rows)
 
 
 def stamp_of_files(files: Sequence[Path]) -> str:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field, PositiveFloat, ValidationInfo, field_validator
@@ -32,9 +32,11 @@ from mm15.base.errors import ConfigError, SkipBudgetExceeded, SkipSample
 from mm15.base.types import Category, Sample
 from mm15.data.costs import costs_of, kept, samples_per_row, stamp_of_files
 from mm15.datasets._context import RowContext, read_options
-from mm15.io.rows import OURS, Rows, open_rows
+from mm15.io.rows import OURS, ConcatRows, Rows, open_rows
 from mm15.io.store import ImageStore, StoreKey
-from mm15.processor import Processor
+
+if TYPE_CHECKING:
+    from mm15.processor import Processor  # heavy: reading rows needs no torch
 
 FORMATS = "mm15.datasets"
 MEDIA = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".mp4", ".avi", ".mkv", ".webm", ".mov")
@@ -107,12 +109,18 @@ class Skip:
 class Source:
     """Random access to the samples of one data set. Small to send to another process: files are opened on first use.
 
+    Args:
+        config: what the recipe says.
+        data: the folder that its paths start from.
+        only: of the files at ``path`` only these, where the rest cannot be read.
+
     Raises:
         ConfigError: there is no such file, folder or store.
     """
 
-    def __init__(self, config: SourceConfig, data: str | Path = "") -> None:
+    def __init__(self, config: SourceConfig, data: str | Path = "", only: Sequence[Path] = ()) -> None:
         self.config = config
+        self.only = tuple(only)
         self.path = Path(data) / config.path
         problems = []
         if not self.path.exists() and not glob.glob(str(self.path), recursive=True):
@@ -144,8 +152,25 @@ class Source:
     def _many(self) -> bool:
         return bool(getattr(self._format, "MANY", False))
 
+    @property
+    def many(self) -> bool:
+        """Whether a row makes several samples, or may."""
+        return self._many
+
+    @property
+    def rows(self) -> Rows:
+        """The rows as they stand in the files, before the format."""
+        return self._rows
+
+    @property
+    def has_own_rows(self) -> bool:
+        """Whether the format finds rows in the files in its own way."""
+        return hasattr(self._format, "open_rows")
+
     @cached_property
     def _rows(self) -> Rows:
+        if self.only:
+            return ConcatRows(self.only)
         if hasattr(self._format, "open_rows"):
             return self._format.open_rows(self.path, self._options)
         return open_rows(self.path)
@@ -159,6 +184,9 @@ class Source:
     @cached_property
     def _starts(self) -> np.ndarray:
         """Number of the first sample of every row, and of all samples."""
+        told = getattr(self._rows, "samples_per_row", None)
+        if told is not None:
+            return np.cumsum([0, *told], dtype=np.int64)
         found = kept(self._sidecar("many"), stamp_of_files(self._files), lambda: samples_per_row(self, len(self._rows)))
         return np.cumsum([0, *found[0]], dtype=np.int64)
 

@@ -11,7 +11,7 @@ import bisect
 import glob
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -135,6 +135,12 @@ class ConcatRows:
 
     def __reduce__(self) -> tuple[type[ConcatRows], tuple[list[Path], Callable[[Path], Rows] | None]]:
         return ConcatRows, (self.files, self._reader)
+
+    def shards(self) -> Iterator[tuple[int, Rows]]:
+        """(number of its first row, its rows) of every file."""
+        for number, end in enumerate(self._ends):
+            shard = self._shard(number)
+            yield end - len(shard), shard
 
     def row(self, row: int) -> dict[str, Any]:
         """The row. Raises what the reader of its file raises, and ``IndexError``."""

@@ -1,0 +1,1 @@
+"""Several processes as one: ranks and what they agree on."""
