@@ -13,8 +13,9 @@ from functools import partial
 from typing import Any
 
 from mm15.base.errors import SkipSample
-from mm15.data.costs import in_order
+from mm15.data.costs import over_rows
 from mm15.data.source import Source
+from mm15.dist.map import Engine
 from mm15.pages.charts import bars, histogram
 from mm15.pages.html import Content, Html, Page, Section, bullets, folded, paragraph, row, table
 from mm15.processor import Processor
@@ -113,18 +114,23 @@ class Stats:
 
 
 def collect(
-    sources: Sequence[Source], processor: Processor, told: str = "", said: Callable[[str], None] = lambda _: None
+    sources: Sequence[Source],
+    processor: Processor,
+    told: str = "",
+    said: Callable[[str], None] = lambda _: None,
+    engine: Engine | None = None,
 ) -> Stats:
     """Walk every sample of every source once, large ones by several processes.
 
     Args:
         told: what tokens and tiles are here, in words.
         said: is told which source comes next.
+        engine: who works; None: this process, or all cores for a large source.
     """
     found = []
     for source in sources:
         said(f"{source.name}: {len(source):,} samples")
-        counts = _sum(in_order(partial(count_rows, source, processor), len(source)))
+        counts = _sum(over_rows(partial(count_rows, source, processor), len(source), engine))
         config = source.config
         found.append(SourceStats(source.name, str(config.category), config.format, str(source.path), counts))
     return Stats(tuple(found), told)
