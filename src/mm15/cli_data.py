@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -77,3 +78,35 @@ def _short(size: int | None) -> str:
         if size >= factor:
             return f"{size / factor:.3g}{unit}"
     return str(size)
+
+
+Format = Annotated[str, typer.Option("--format", help="Of data files: a format, or a name from `mm15 data list`.")]
+OfCategory = Annotated[str, typer.Option("--category", help="Of data files, e.g. text_rich.")]
+Folder = Annotated[Path, typer.Option("--data", help="Folder that a recipe's source paths start from.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Change a source or recipe: a.b=value (repeatable).")]
+Words = Annotated[str, typer.Option("--tokenizer", help="A tokenizer.json, or a bundle.")]
+
+
+@data_app.command("stats")
+def data_stats(
+    path: Annotated[str, typer.Argument(help="Data files, a built folder, or a recipe.")],
+    format: Format = "",
+    category: OfCategory = "",
+    data: Folder = Path(),
+    changes: Set = None,
+    tokenizer: Words = "",
+    out: Annotated[Path | None, typer.Option(help="Also write a page with plots here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Count samples, pictures, tiles and tokens by source and category; nothing is decoded."""
+    from mm15.data.open import open_path
+    from mm15.data.reading import reader_of
+    from mm15.data.stats import as_page, as_text, collect
+    from mm15.io.atomic import write_atomic
+
+    opened = open_path(path, format, category, data, changes or ())
+    reader = reader_of(opened, tokenizer)
+    stats = collect(opened.sources, reader.processor, reader.told, lambda told: print(told, file=sys.stderr))
+    if out:
+        write_atomic(out, as_page(stats, f"Statistics of {path}"))
+    show(stats.values(), as_json, as_text(stats) + (f"\nplots: {out}" if out else ""))

@@ -14,10 +14,10 @@ import json
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 POOL_FROM = 20_000
 """Rows from which a scan is worth starting processes."""
+ResultT = TypeVar("ResultT")
 Found = tuple[np.ndarray, list[tuple[int, str]]]
 """An int32 array with one entry per row, and what cannot be used as (row, reason)."""
 
@@ -76,12 +77,26 @@ def _count_samples(source: Samples, rows: range) -> Found:
 
 
 def _over(work: Callable[[range], Found], rows: int) -> Found:
-    if rows < POOL_FROM or (os.cpu_count() or 1) < 2:
-        return work(range(rows))
-    step = POOL_FROM // 10
-    chunks = [range(start, min(start + step, rows)) for start in range(0, rows, step)]
-    counted = list(map_ordered(work, chunks, Engine(), name=lambda chunk: f"rows {chunk.start} to {chunk.stop - 1}"))
+    counted = list(over_rows(work, rows))
     return np.concatenate([found for found, _ in counted]), [skip for _, skips in counted for skip in skips]
+
+
+def over_rows(
+    work: Callable[[range], ResultT], rows: int, engine: Engine | None = None, pool_from: int = POOL_FROM
+) -> Iterator[ResultT]:
+    """``work`` over parts of ``range(rows)``, the results in order.
+
+    Args:
+        work: can be pickled, and depends on its range alone.
+        engine: who works; None: all cores where it is worth it, from ``pool_from`` rows on.
+    """
+    if engine is None and (rows < pool_from or (os.cpu_count() or 1) < 2):
+        yield work(range(rows))
+        return
+    step = max(1, pool_from // 10)
+    chunks = [range(start, min(start + step, rows)) for start in range(0, rows, step)]
+    name = "rows {0.start} to {0.stop}".format
+    yield from map_ordered(work, chunks, engine or Engine(), name=name)
 
 
 def stamp_of_files(files: Sequence[Path]) -> str:
