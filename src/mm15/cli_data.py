@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mm15.cli_show import Json, show
+from mm15.cli_show import Json, progress_of, show
 
 data_app = typer.Typer(help="Data sets: those of the papers, and building small ones.", no_args_is_help=True)
 
@@ -110,3 +110,90 @@ def data_stats(
     if out:
         write_atomic(out, as_page(stats, f"Statistics of {path}"))
     show(stats.values(), as_json, as_text(stats) + (f"\nplots: {out}" if out else ""))
+
+
+MaxBad = Annotated[
+    float | None,
+    typer.Option("--max-bad", help="Share of a source's rows that may be bad; default 0.01 or the recipe's.", min=0),
+]
+EngineKind = Annotated[str, typer.Option("--engine", help="pool: processes of this machine; ray: a Ray cluster.")]
+Address = Annotated[str, typer.Option("--address", help="Of the Ray cluster; empty: one on this machine.")]
+Workers = Annotated[int, typer.Option("--workers", help="Processes; 0: one for each core.", min=0)]
+
+
+@data_app.command("check")
+def data_check(
+    path: Annotated[str, typer.Argument(help="Data files, a built folder, or a recipe.")],
+    format: Format = "",
+    category: OfCategory = "",
+    data: Folder = Path(),
+    changes: Set = None,
+    write_clean: Annotated[
+        Path | None, typer.Option("--write-clean", help="New folder for the good rows, in the form their files have.")
+    ] = None,
+    max_bad: MaxBad = None,
+    decode: Annotated[bool, typer.Option(help="Decode every picture, or look at headers only.")] = True,
+    report: Annotated[Path | None, typer.Option(help="Write every fault here, one JSON object a line.")] = None,
+    tokenizer: Words = "",
+    engine: EngineKind = "pool",
+    address: Address = "",
+    workers: Workers = 0,
+    as_json: Json = False,
+) -> None:
+    """Read every row once and report all that is wrong, with place, row and fix; ends with 1 if too much is."""
+    from mm15.data.check import check
+    from mm15.data.open import open_path
+    from mm15.dist.map import Engine
+    from mm15.io.jsonl import write_jsonl
+
+    opened = open_path(path, format, category, data, changes or ())
+    processor = None
+    if tokenizer or (opened.recipe and (opened.folder / opened.recipe.get("tokenizer", "tokenizer.json")).is_file()):
+        from mm15.data.reading import reader_of
+
+        processor = reader_of(opened, tokenizer).processor
+    chosen = Engine(engine, address, workers)  # type: ignore[arg-type]
+    with progress_of("check") as tell:
+        found = check(opened.sources, max_bad, decode, write_clean, chosen, processor, tell)
+    if report:
+        write_jsonl(report, (fault._asdict() for fault in found.faults))
+    show(found.to_json() if as_json else None, as_json, found.text())
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+@data_app.command("convert")
+def data_convert(
+    path: Annotated[str, typer.Argument(help="Data files, a built folder, or a recipe.")],
+    out: Annotated[Path, typer.Option(help="Folder for the shards; finished ones in it are kept.")],
+    format: Format = "",
+    category: OfCategory = "",
+    data: Folder = Path(),
+    changes: Set = None,
+    shard_rows: Annotated[int, typer.Option(help="Rows of the source in one shard.", min=1)] = 1000,
+    max_bad: MaxBad = None,
+    engine: EngineKind = "pool",
+    address: Address = "",
+    workers: Workers = 0,
+    as_json: Json = False,
+) -> None:
+    """Write any readable source as tar shards of samples and their media (mm15-wds); goes on if interrupted."""
+    from dataclasses import asdict
+
+    from mm15.data.convert import convert
+    from mm15.data.open import open_path
+    from mm15.dist.map import Engine
+
+    opened = open_path(path, format, category, data, changes or ())
+    chosen = Engine(engine, address, workers)  # type: ignore[arg-type]
+    with progress_of("convert") as tell:
+        done = convert(opened.sources, out, shard_rows, max_bad, chosen, tell)
+    lines = [
+        f"{one.name}: {one.rows:,} rows → {one.samples:,} samples in {one.shards:,} shards ({one.kept:,} were there), "
+        f"{one.bytes / 2**20:,.1f} MiB, {len(one.faults):,} rows left out"
+        for one in done
+    ]
+    lines += [f"  {fault}" for one in done for fault in one.faults]
+    lines.append(f"Next: mm15 data check {out}")
+    values = [asdict(one) | {"faults": [fault._asdict() for fault in one.faults]} for one in done]
+    show({"out": str(out), "sources": values}, as_json, "\n".join(lines))
