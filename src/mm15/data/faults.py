@@ -60,7 +60,7 @@ KINDS = (
     _kind("picture without pixels", "no pixels", AGAIN),
     _kind("no such frame", "has no frame|has no page|only .* pages", "name a frame or page that is there"),
     _kind("unknown range of pixels", "no known range", "save it with 8 or 16 bits per channel"),
-    _kind("wrong size stated", r"the row states .* px|another size than stated", "correct it, or leave the size out"),
+    _kind("wrong size stated", r"the row states .* px|is annotated at", "correct it, or leave the size out"),
     _kind("sizes are no sizes", "'?width'? and '?height'?|'(width|height)' (must|lists)", "two whole numbers above 0"),
     _kind("file missing", "no such file|No member|no clip", "correct the name, or set root: to its folder"),
     _kind("only a network address", "network address", "give the source a store: with local copies"),
@@ -78,7 +78,7 @@ KINDS = (
     # Turns.
     _kind("placeholders and pictures differ", "placeholder|have no part of type image|no picture is left",
           "one <image> for each picture, or options: {placeholders: ...}"),
-    _kind("says nothing", r"says nothing|an empty (caption|answer|text)|must hold some text|asks nothing|no text\b",
+    _kind("says nothing", r"says nothing|an empty (caption|answer|text)|must hold some text|asks nothing|no (text|caption)",
           "write the text, or leave the row out"),
     _kind("turns out of order", "turns must alternate", "user and assistant in turns, an answer last"),
     _kind("unknown role", "unknown role", "user, assistant or system"),
