@@ -67,7 +67,8 @@ KINDS = (
     _kind("unsafe path", "stay inside it|leads out of|without '\\.\\.'", "name files by paths relative to root:"),
     _kind("file cut off", "cut off: .* announced", AGAIN),
     _kind("file cannot be read", "cannot be read|not a regular file", "make it a readable regular file"),
-    _kind("too many pictures", "pictures in one sample|are more than max_tokens", "split it, or raise the limit"),
+    _kind("too many pictures", "pictures in one sample", "split the sample"),
+    _kind("too long", "are more than max_tokens", "raise max_tokens, lower split.n_max, or shorten it"),
     _kind("no picture", "no picture|no member|no file name|is not a file name", "name one in the row"),
     # Boxes.
     _kind("box is no box", "a box needs|four numbers|not finite|is not a number", "x1, y1, x2, y2: finite numbers"),
@@ -78,7 +79,7 @@ KINDS = (
     # Turns.
     _kind("placeholders and pictures differ", "placeholder|have no part of type image|no picture is left",
           "one <image> for each picture, or options: {placeholders: ...}"),
-    _kind("says nothing", r"says nothing|an empty (caption|answer|text)|must hold some text|asks nothing|no (text|caption)",
+    _kind("says nothing", "says nothing|an empty (caption|answer|text)|must hold some text|asks nothing|no (text|cap)",
           "write the text, or leave the row out"),
     _kind("turns out of order", "turns must alternate", "user and assistant in turns, an answer last"),
     _kind("unknown role", "unknown role", "user, assistant or system"),
