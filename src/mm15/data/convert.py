@@ -27,6 +27,7 @@ from mm15.base.errors import ConfigError, SkipBudgetExceeded, SkipSample
 from mm15.base.types import MediaRef, Sample
 from mm15.data.clean import folder_names
 from mm15.data.costs import stamp_of_files
+from mm15.data.examine import read_samples, reason_of
 from mm15.data.faults import Fault, fault
 from mm15.data.source import Source
 from mm15.datasets._canonical import sample_to_json
@@ -180,15 +181,18 @@ def _write_shard(sources: Sequence[Source], task: _Task) -> tuple[dict[str, Any]
     digest, counts, skipped = hashlib.sha256(), [], []
     with open_atomic(shard) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for row in task.rows:
+            address = source.rows.address(row)
+            samples, reason = read_samples(source, row)
+            members: list[tuple[str, bytes]] = []
             try:
-                members = _members(source.samples_of_row(row))
+                members = [] if reason else _members(samples)
             except SkipSample as skip:
-                address = source.rows.address(row)
-                where = f" ({skip.address})" if skip.address not in ("", address) else ""
-                skipped.append((address, f"{skip.reason}{where}"))
+                reason = reason_of(skip, address)
+            if reason:
+                skipped.append((address, reason))
                 continue
-            counts.append(members[0])
-            for name, data in members[1]:
+            counts.append(len(samples))
+            for name, data in members:
                 info = tarfile.TarInfo(f"{row:09}.{name}")
                 info.size, info.mode = len(data), 0o644
                 tar.addfile(info, io.BytesIO(data))
@@ -218,8 +222,8 @@ def _kept(shard: Path, asked: str) -> dict[str, Any] | None:
         return None
 
 
-def _members(samples: Sequence[Sample]) -> tuple[int, list[tuple[str, bytes]]]:
-    """(number of samples, members as (name, bytes)): their media, each once, and last their JSON."""
+def _members(samples: Sequence[Sample]) -> list[tuple[str, bytes]]:
+    """(name, bytes) of the media of a row's samples, each once, and last of their JSON."""
     data_of: dict[str, bytes] = {}
     names: dict[MediaRef, str] = {}
 
@@ -236,7 +240,7 @@ def _members(samples: Sequence[Sample]) -> tuple[int, list[tuple[str, bytes]]]:
         written = json.dumps(told, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     except UnicodeEncodeError as error:
         raise SkipSample(f"the text has half a surrogate pair: {error}") from error
-    return len(samples), [*data_of.items(), ("json", written)]
+    return [*data_of.items(), ("json", written)]
 
 
 def _read(media: MediaRef) -> bytes:

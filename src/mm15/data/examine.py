@@ -102,7 +102,7 @@ class Examiner:
         faults: list[Fault] = []
         notes: list[Note] = []
         digests: list[tuple[str, str]] = []
-        samples, reason = _samples(source, number, address)
+        samples, reason = read_samples(source, number)
         if reason:
             faults.append(fault(source.name, address, reason, _as_written(source, number)))
         pictures = 0
@@ -169,20 +169,28 @@ class Examiner:
         return seen
 
 
-def _samples(source: Source, number: int, address: str) -> tuple[list[Sample], str]:
-    """The samples of a row, or the reason why there are none."""
+def read_samples(source: Source, number: int) -> tuple[list[Sample], str]:
+    """The samples of a row, or the reason why there are none.
+
+    Raises:
+        MM15Error: not the row's doing, like a package that is not installed.
+    """
     try:
         samples = source.samples_of_row(number)
     except SkipSample as skip:
-        where = f" ({skip.address})" if skip.address and skip.address != address else ""
-        return [], f"{skip.reason}{where}"
+        return [], reason_of(skip, source.rows.address(number))
     except MM15Error:
-        raise  # Not the row's doing: a package is not installed.
+        raise
     except Exception as error:
         return [], f"the format failed on this row: {type(error).__name__}: {error}"
     if not source.many and len(samples) != 1:
         return [], f"format {source.config.format} makes {len(samples)} samples of this row, expected one"
     return samples, ""
+
+
+def reason_of(skip: SkipSample, address: str) -> str:
+    """Why a row at ``address`` is skipped, with the address of the medium if it is about one."""
+    return f"{skip.reason} ({skip.address})" if skip.address not in ("", address) else skip.reason
 
 
 def _as_written(source: Source, number: int) -> object:
