@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -110,3 +111,35 @@ def data_stats(
     if out:
         write_atomic(out, as_page(stats, f"Statistics of {path}"))
     show(stats.values(), as_json, as_text(stats) + (f"\nplots: {out}" if out else ""))
+
+
+@data_app.command("view")
+def data_view(
+    path: Annotated[str, typer.Argument(help="Data files, a built folder, or a recipe.")],
+    count: Annotated[int, typer.Option("-n", "--count", help="Samples, spread evenly over the sources.", min=1)] = 12,
+    source: Annotated[list[str] | None, typer.Option(help="Only this source (repeatable).")] = None,
+    row: Annotated[list[str] | None, typer.Option(help="This row: its number or address (repeatable).")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, other samples.")] = 0,
+    format: Format = "",
+    category: OfCategory = "",
+    data: Folder = Path(),
+    changes: Set = None,
+    tokenizer: Words = "",
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("view.html"),
+    as_json: Json = False,
+) -> None:
+    """Write a page of samples: pictures with boxes and tiles, tokens by what is trained, addresses."""
+    from mm15.data.open import named, open_path
+    from mm15.data.reading import reader_of
+    from mm15.data.view import view_page
+    from mm15.io.atomic import write_atomic
+
+    opened = open_path(path, format, category, data, changes or ())
+    reader = reader_of(opened, tokenizer)
+    sources = named(opened.sources, source or ())
+    page, seen = view_page(sources, reader.processor, count, seed, f"Rows of {path}", reader.told, row or ())
+    write_atomic(out, page)
+    bad = [one for one in seen if one.reason]
+    lines = [f"  cannot be used: {one.address}: {one.reason}" for one in bad]
+    lines.append(f"{out}: {len(seen)} samples of {len(sources)} sources, {len(page.encode()) / 2**20:.1f} MiB")
+    show({"page": str(out), "samples": [asdict(one) for one in seen]}, as_json, "\n".join(lines))
