@@ -120,6 +120,7 @@ class Source:
 
     def __init__(self, config: SourceConfig, data: str | Path = "", only: Sequence[Path] = ()) -> None:
         self.config = config
+        self.data = str(data)
         self.only = tuple(only)
         self.path = Path(data) / config.path
         problems = []
@@ -158,9 +159,18 @@ class Source:
         return self._many
 
     @property
+    def files(self) -> list[Path]:
+        """The files that the rows come from."""
+        return self._files
+
+    @property
     def rows(self) -> Rows:
         """The rows as they stand in the files, before the format."""
         return self._rows
+
+    def shard_of(self, row: int) -> tuple[Rows, int]:
+        """The rows of the file that a row lies in, and its number there."""
+        return self._rows.shard_of(row) if isinstance(self._rows, ConcatRows) else (self._rows, row)
 
     @property
     def has_own_rows(self) -> bool:

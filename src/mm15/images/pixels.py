@@ -154,6 +154,42 @@ def picture_layout(
     return width, height, _orientation(image)
 
 
+@dataclass(frozen=True, slots=True)
+class PictureHeader:
+    """What a header says of a picture: kind of file, sides in px when upright, and what ``open_picture`` will change.
+
+    ``depth`` is bits per channel; ``several`` says that there are frames after the first.
+    """
+
+    format: str
+    mode: str
+    width: int
+    height: int
+    orientation: int
+    depth: int
+    transparent: bool
+    several: bool
+
+
+def picture_header(data: bytes, name: str = "picture", frame: int = 0, budget: PixelBudget = BUDGET) -> PictureHeader:
+    """The header of a picture that is no PDF.
+
+    Raises:
+        PictureError: empty, not one of ``FORMATS``, over the budget, no such frame.
+    """
+    image = _open_header(data, name, frame, budget)
+    orientation = _tag(image) if image.format == "TIFF" else _orientation(image)
+    width, height = image.size[::-1] if _orientation(image) in _SIDEWAYS else image.size
+    packed = "".join(str(tile.args) for tile in getattr(image, "tile", ()))
+    depth = 16 if "16" in packed or image.mode.startswith("I;16") else 32 if image.mode in ("I", "F") else 8
+    try:
+        several = frame == 0 and bool(getattr(image, "is_animated", False))
+    except _BROKEN:
+        several = False
+    transparent = image.has_transparency_data
+    return PictureHeader(str(image.format), image.mode, width, height, orientation, depth, transparent, several)
+
+
 def orient_box(
     box_xyxy: tuple[float, float, float, float], orientation: int, width: float, height: float
 ) -> tuple[float, float, float, float]:

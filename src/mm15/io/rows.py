@@ -144,15 +144,16 @@ class ConcatRows:
 
     def row(self, row: int) -> dict[str, Any]:
         """The row. Raises what the reader of its file raises, and ``IndexError``."""
-        shard, inner = self._place(row)
+        shard, inner = self.shard_of(row)
         return shard.row(inner)
 
     def address(self, row: int) -> str:
         """Where the row lies in its file."""
-        shard, inner = self._place(row)
+        shard, inner = self.shard_of(row)
         return shard.address(inner)
 
-    def _place(self, row: int) -> tuple[Rows, int]:
+    def shard_of(self, row: int) -> tuple[Rows, int]:
+        """The rows of the file that a row lies in, and its number there."""
         if not 0 <= row < len(self):
             raise IndexError(f"{self.files[0]} and the files with it have {len(self)} rows, there is no row {row}")
         number = bisect.bisect_right(self._ends, row)
