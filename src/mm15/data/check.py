@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -59,6 +59,9 @@ class SourceReport:
         return not self.stopped and not self.unreadable
 
 
+TOLD = ("name", "path", "format", "category", "rows", "read", "samples", "pictures", "max_bad", "stopped", "unreadable")
+
+
 @dataclass(slots=True)
 class CheckReport:
     """All faults in the order of sources and rows, and notes, of each kind the first ``NOTES_KEPT``."""
@@ -90,7 +93,8 @@ class CheckReport:
             "seconds": round(self.seconds, 3),
             "sources": [
                 {
-                    **{name: value for name, value in asdict(source).items() if name != "bad_rows"},
+                    **{name: getattr(source, name) for name in TOLD},
+                    "notes": dict(source.notes),
                     "bad": len(source.bad_rows),
                     "ok": source.ok,
                 }

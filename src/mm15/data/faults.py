@@ -53,6 +53,7 @@ KINDS = (
     # Pictures.
     _kind("empty file", r"\b0 bytes\b|empty picture", AGAIN),
     _kind("web page in place of a picture", r"starts with b['\"]\s*<", "the server answered with a page; " + AGAIN),
+    _kind("damaged picture", r"starts with b['\"](\\xff\\xd8|\\x89PNG|GIF8|RIFF|II\*|MM\\x00)", AGAIN),
     _kind("not a picture", "not a readable .* file", "save it as JPEG, PNG or WebP; " + AGAIN),
     _kind("damaged picture", "(JPEG|MPO|PNG|WEBP|BMP|GIF|TIFF|PPM) cannot be decoded|PDF.*cannot be", AGAIN),
     _kind("picture too large", "(pixels|px|bytes|the) allowed", "scale it down"),

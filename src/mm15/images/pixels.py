@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from mm15.base.errors import PictureError
 from mm15.images.pdf import draw_page, page_size, page_sizes
@@ -239,7 +239,9 @@ def _open_header(data: bytes, name: str, frame: int, budget: PixelBudget) -> Ima
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except _BROKEN as error:
-        reason = f"not a readable {', '.join(FORMATS)} file (starts with {data[:12]!r}): {error}"
+        # Pillow names the place in memory where it looked.
+        told = "of no known kind" if isinstance(error, UnidentifiedImageError) else error
+        reason = f"not a readable {', '.join(FORMATS)} file (starts with {data[:12]!r}): {told}"
         raise PictureError(reason, name) from error
     _check_size(*image.size, name, budget)
     try:
