@@ -26,7 +26,7 @@ from mm15.text.ngrams import ngram_hashes, whole_hash
 WORDS, BITS = 4, 16
 MOST_BITS = 3 * WORDS - 1
 """The largest distance that is looked for: two bits in a word."""
-VERIFY = 8
+FINE = 5
 """Bits of the 256-bit hash that may differ for each bit of the 64-bit one."""
 COMMON = 10
 _KINDS = ("both", "picture", "question")
@@ -76,8 +76,8 @@ class PictureIndex:
         if not 0 <= most <= MOST_BITS:
             raise ValueError(f"pictures are looked for within 0 to {MOST_BITS} bits, not {most}")
         self.most = most
-        self._p_N = np.array([one.p for one in hashes], np.uint64)
-        self._d_N4 = np.array([one.d for one in hashes], np.uint64).reshape(-1, 4)
+        self._coarse_N = np.array([one.coarse for one in hashes], np.uint64)
+        self._fine_N4 = np.array([one.fine for one in hashes], np.uint64).reshape(-1, 4)
         self._row_N = np.array(rows, np.int64)
         radius = most // WORDS
         flips = [0]
@@ -85,7 +85,7 @@ class PictureIndex:
             flips += [sum(1 << bit for bit in bits) for bits in itertools.combinations(range(BITS), count)]
         self._flips = np.array(flips, np.int64)
         self._tables = []
-        for word_N in _words_of(self._p_N):
+        for word_N in _words_of(self._coarse_N):
             order_N = np.argsort(word_N, kind="stable")
             starts = np.searchsorted(word_N[order_N], np.arange((1 << BITS) + 1))
             self._tables.append((order_N, starts))
@@ -93,18 +93,18 @@ class PictureIndex:
     def find(self, one: PictureHash) -> list[tuple[int, int]]:
         """(row, distance) of every near duplicate."""
         found = []
-        for word, (order_N, starts) in zip(_words_of(np.array([one.p], np.uint64)), self._tables, strict=True):
+        for word, (order_N, starts) in zip(_words_of(np.array([one.coarse], np.uint64)), self._tables, strict=True):
             tried = int(word[0]) ^ self._flips
             filled = tried[starts[tried + 1] > starts[tried]]
             found += [order_N[starts[value] : starts[value + 1]] for value in filled.tolist()]
         if not found:
             return []
         candidates = np.unique(np.concatenate(found))
-        distance = _ones(self._p_N[candidates, None] ^ np.uint64(one.p))
+        distance = _ones(self._coarse_N[candidates, None] ^ np.uint64(one.coarse))
         near = distance <= self.most
         candidates, distance = candidates[near], distance[near]
-        apart = _ones(self._d_N4[candidates] ^ np.array(one.d, np.uint64))
-        alike = apart <= max(self.most, 1) * VERIFY
+        apart = _ones(self._fine_N4[candidates] ^ np.array(one.fine, np.uint64))
+        alike = apart <= max(self.most, 1) * FINE
         return list(zip(self._row_N[candidates[alike]].tolist(), distance[alike].tolist(), strict=True))
 
 
@@ -113,8 +113,9 @@ def _ones(numbers_NK: np.ndarray) -> np.ndarray:
     return _ONES[numbers_NK.view(np.uint8)].sum(1)
 
 
-def _words_of(p_N: np.ndarray) -> list[np.ndarray]:
-    return [((p_N >> np.uint64(BITS * word)) & np.uint64((1 << BITS) - 1)).astype(np.int64) for word in range(WORDS)]
+def _words_of(coarse_N: np.ndarray) -> list[np.ndarray]:
+    low = np.uint64((1 << BITS) - 1)
+    return [((coarse_N >> np.uint64(BITS * word)) & low).astype(np.int64) for word in range(WORDS)]
 
 
 class QuestionIndex:

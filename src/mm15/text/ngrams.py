@@ -10,8 +10,8 @@ from functools import lru_cache
 
 import numpy as np
 
-# Scripts written without spaces: every character is a word.
-_UNSPACED = "぀-ヿ㐀-䶿一-鿿豈-﫿ก-๛"
+# Scripts written without spaces (kana, Han, Thai): every character is a word.
+_UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff\u0e00-\u0e7f"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
