@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -34,6 +35,7 @@ PROCESSES = multiprocessing.get_context("spawn" if sys.platform == "win32" else 
 """How this package starts processes: never by forking one that already runs threads or holds a GPU."""
 AHEAD = 4
 """Chunks for each worker that are on their way or waiting for their turn."""
+CONNECT_SECONDS = 10.0
 STORE_BYTES = 256 << 20
 """Shared memory of a Ray that is started for one map; what travels is small."""
 
@@ -258,8 +260,9 @@ class _RayTasks:
                 "runtime_env": {"env_vars": {"PYTHONPATH": paths}},
             }
         try:
+            _check_answer(address)
             self._ray.init(address, log_to_driver=False, logging_level="ERROR", **told)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError([f"no Ray cluster answers at '{address}': {error}"], "engine") from error
 
     def submit(self, number: int, chunk: Any) -> None:
@@ -279,6 +282,13 @@ class _RayTasks:
                 self._ray.cancel(task, force=True)
         if self._ours:
             self._ray.shutdown()
+
+
+def _check_answer(address: str) -> None:
+    """Raises ``OSError`` where nobody listens at ``host:port``; Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
 
 
 def _import_ray() -> Any:
