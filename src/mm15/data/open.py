@@ -147,3 +147,13 @@ def _open_data(path: Path, format: str, category: str, changes: Sequence[str]) -
     name = path.name if glob.has_magic(path.name) or path.is_dir() else path.name.partition(".")[0]
     given = merge({"name": name or path.resolve().name, "path": str(path), **values}, with_changes({}, changes))
     return Source(validate(SourceConfig, given, str(path)))
+
+
+def named(sources: Sequence[Source], wanted: Sequence[str]) -> list[Source]:
+    """The sources of these names, all where none is named. Raises ``ConfigError`` for every unknown name."""
+    known = [source.name for source in sources]
+    told = [f"no source '{name}'{did_you_mean(name, known)}; here: {', '.join(known)}"
+            for name in wanted if name not in known]  # fmt: skip
+    if told:
+        raise ConfigError(told, "--source")
+    return [source for source in sources if not wanted or source.name in wanted]
