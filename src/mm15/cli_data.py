@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mm15.cli_show import Json, show
+from mm15.cli_show import Json, progress_of, show
 
 data_app = typer.Typer(help="Data sets: those of the papers, and building small ones.", no_args_is_help=True)
 
@@ -77,3 +79,202 @@ def _short(size: int | None) -> str:
         if size >= factor:
             return f"{size / factor:.3g}{unit}"
     return str(size)
+
+
+Format = Annotated[str, typer.Option("--format", help="Of data files: a format, or a name from `mm15 data list`.")]
+OfCategory = Annotated[str, typer.Option("--category", help="Of data files, e.g. text_rich.")]
+Folder = Annotated[Path, typer.Option("--data", help="Folder that a recipe's source paths start from.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Change a source or recipe: a.b=value (repeatable).")]
+Words = Annotated[str, typer.Option("--tokenizer", help="A tokenizer.json, or a bundle.")]
+
+
+@data_app.command("stats")
+def data_stats(
+    path: Annotated[str, typer.Argument(help="Data files, a built folder, or a recipe.")],
+    format: Format = "",
+    category: OfCategory = "",
+    data: Folder = Path(),
+    changes: Set = None,
+    tokenizer: Words = "",
+    out: Annotated[Path | None, typer.Option(help="Also write a page with plots here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Count samples, pictures, tiles and tokens by source and category; nothing is decoded."""
+    from mm15.data.open import open_path
+    from mm15.data.reading import reader_of
+    from mm15.data.stats import as_page, as_text, collect
+    from mm15.io.atomic import write_atomic
+
+    opened = open_path(path, format, category, data, changes or ())
+    reader = reader_of(opened, tokenizer)
+    stats = collect(opened.sources, reader.processor, reader.told, lambda told: print(told, file=sys.stderr))
+    if out:
+        write_atomic(out, as_page(stats, f"Statistics of {path}"))
+    show(stats.values(), as_json, as_text(stats) + (f"\nplots: {out}" if out else ""))
+
+
+MaxBad = Annotated[
+    float | None,
+    typer.Option("--max-bad", help="Share of a source's rows that may be bad; default 0.01 or the recipe's.", min=0),
+]
+EngineKind = Annotated[str, typer.Option("--engine", help="pool: processes of this machine; ray: a Ray cluster.")]
+Address = Annotated[str, typer.Option("--address", help="Of the Ray cluster; empty: one on this machine.")]
+Workers = Annotated[int, typer.Option("--workers", help="Processes; 0: one for each core.", min=0)]
+
+
+@data_app.command("check")
+def data_check(
+    path: Annotated[str, typer.Argument(help="Data files, a built folder, or a recipe.")],
+    format: Format = "",
+    category: OfCategory = "",
+    data: Folder = Path(),
+    changes: Set = None,
+    write_clean: Annotated[
+        Path | None, typer.Option("--write-clean", help="New folder for the good rows, in the form their files have.")
+    ] = None,
+    max_bad: MaxBad = None,
+    decode: Annotated[bool, typer.Option(help="Decode every picture, or look at headers only.")] = True,
+    report: Annotated[Path | None, typer.Option(help="Write every fault here, one JSON object a line.")] = None,
+    tokenizer: Words = "",
+    engine: EngineKind = "pool",
+    address: Address = "",
+    workers: Workers = 0,
+    as_json: Json = False,
+) -> None:
+    """Read every row once and report all that is wrong, with place, row and fix; ends with 1 if too much is."""
+    from mm15.data.check import check
+    from mm15.data.open import open_path
+    from mm15.dist.map import Engine
+    from mm15.io.jsonl import write_jsonl
+
+    opened = open_path(path, format, category, data, changes or ())
+    processor = None
+    if tokenizer or (opened.recipe and (opened.folder / opened.recipe.get("tokenizer", "tokenizer.json")).is_file()):
+        from mm15.data.reading import reader_of
+
+        processor = reader_of(opened, tokenizer).processor
+    chosen = Engine(engine, address, workers)  # type: ignore[arg-type]
+    with progress_of("check") as tell:
+        found = check(opened.sources, max_bad, decode, write_clean, chosen, processor, tell)
+    if report:
+        write_jsonl(report, (fault._asdict() for fault in found.faults))
+    show(found.to_json() if as_json else None, as_json, found.text())
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+@data_app.command("convert")
+def data_convert(
+    path: Annotated[str, typer.Argument(help="Data files, a built folder, or a recipe.")],
+    out: Annotated[Path, typer.Option(help="Folder for the shards; finished ones in it are kept.")],
+    format: Format = "",
+    category: OfCategory = "",
+    data: Folder = Path(),
+    changes: Set = None,
+    shard_rows: Annotated[int, typer.Option(help="Rows of the source in one shard.", min=1)] = 1000,
+    max_bad: MaxBad = None,
+    engine: EngineKind = "pool",
+    address: Address = "",
+    workers: Workers = 0,
+    as_json: Json = False,
+) -> None:
+    """Write any readable source as tar shards of samples and their media (mm15-wds); goes on if interrupted."""
+    from mm15.data.convert import convert
+    from mm15.data.open import open_path
+    from mm15.dist.map import Engine
+
+    opened = open_path(path, format, category, data, changes or ())
+    chosen = Engine(engine, address, workers)  # type: ignore[arg-type]
+    with progress_of("convert") as tell:
+        done = convert(opened.sources, out, shard_rows, max_bad, chosen, tell)
+    lines = [
+        f"{one.name}: {one.rows:,} rows → {one.samples:,} samples in {one.shards:,} shards ({one.kept:,} were there), "
+        f"{one.bytes / 2**20:,.1f} MiB, {len(one.faults):,} rows left out"
+        for one in done
+    ]
+    lines += [f"  {fault}" for one in done for fault in one.faults]
+    lines.append(f"Next: mm15 data check {out}")
+    values = [asdict(one) | {"faults": [fault._asdict() for fault in one.faults]} for one in done]
+    show({"out": str(out), "sources": values}, as_json, "\n".join(lines))
+
+
+@data_app.command("view")
+def data_view(
+    path: Annotated[str, typer.Argument(help="Data files, a built folder, or a recipe.")],
+    count: Annotated[int, typer.Option("-n", "--count", help="Samples, spread evenly over the sources.", min=1)] = 12,
+    source: Annotated[list[str] | None, typer.Option(help="Only this source (repeatable).")] = None,
+    row: Annotated[list[str] | None, typer.Option(help="This row: its number or address (repeatable).")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, other samples.")] = 0,
+    format: Format = "",
+    category: OfCategory = "",
+    data: Folder = Path(),
+    changes: Set = None,
+    tokenizer: Words = "",
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("view.html"),
+    as_json: Json = False,
+) -> None:
+    """Write a page of samples: pictures with boxes and tiles, tokens by what is trained, addresses."""
+    from mm15.data.open import named, open_path
+    from mm15.data.reading import reader_of
+    from mm15.data.view import view_page
+    from mm15.io.atomic import write_atomic
+
+    opened = open_path(path, format, category, data, changes or ())
+    reader = reader_of(opened, tokenizer)
+    sources = named(opened.sources, source or ())
+    page, seen = view_page(sources, reader.processor, count, seed, f"Rows of {path}", reader.told, row or ())
+    write_atomic(out, page)
+    bad = [one for one in seen if one.reason]
+    lines = [f"  cannot be used: {one.address}: {one.reason}" for one in bad]
+    lines.append(f"{out}: {len(seen)} samples of {len(sources)} sources, {len(page.encode()) / 2**20:.1f} MiB")
+    show({"page": str(out), "samples": [asdict(one) for one in seen]}, as_json, "\n".join(lines))
+
+
+@data_app.command("decontaminate")
+def data_decontaminate(
+    path: Annotated[str, typer.Argument(help="Data files, a built folder, or a recipe.")],
+    against: Annotated[
+        list[str], typer.Option(help="What to keep apart from, e.g. a benchmark: as PATH (repeatable).")
+    ],
+    format: Format = "",
+    category: OfCategory = "",
+    against_format: Annotated[str, typer.Option(help="Of data files in --against; by default --format.")] = "",
+    data: Folder = Path(),
+    changes: Set = None,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder for the rows that do not overlap, in the form their files have.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write every pair here, one JSON object a line.")] = None,
+    by: Annotated[str, typer.Option(help="What must be shared: picture, question, either, or both.")] = "either",
+    bits: Annotated[int, typer.Option(help="Of 64-bit picture hashes, how many may differ.")] = 6,
+    ngram: Annotated[int, typer.Option(help="Words of an n-gram.")] = 13,
+    containment: Annotated[float, typer.Option(help="Share of a question's n-grams that must be found.")] = 0.5,
+    engine: EngineKind = "pool",
+    address: Address = "",
+    workers: Workers = 0,
+    as_json: Json = False,
+) -> None:
+    """Find rows that share pictures or questions with benchmarks or other splits, and write the others."""
+    from mm15.curate.decontaminate import Rule, decontaminate
+    from mm15.data.open import sources_of
+    from mm15.dist.map import Engine
+    from mm15.io.jsonl import write_jsonl
+
+    rule = Rule(bits, ngram, containment, by)  # type: ignore[arg-type]
+    sources = sources_of(path, format, category, data, changes or ())
+    kept_apart = []
+    for one in against:
+        kept_apart += sources_of(one, *_of_files(one, against_format or format, category), data)
+    chosen = Engine(engine, address, workers)  # type: ignore[arg-type]
+    with progress_of("decontaminate") as tell:
+        found = decontaminate(sources, kept_apart, rule, out, chosen, tell)
+    if report:
+        write_jsonl(report, (asdict(pair) for pair in found.pairs))
+    show(found.to_json() if as_json else None, as_json, found.text())
+
+
+def _of_files(path: str, format: str, category: str) -> tuple[str, str]:
+    """Format and category for what is compared against, where it is data files; their category decides nothing."""
+    if path.endswith((".yaml", ".yml")) or Path(path, "sources.yaml").is_file():
+        return "", ""
+    return format, category or ("general" if format else "")

@@ -48,6 +48,17 @@ class Cost(NamedTuple):
     tiles: int
 
 
+class Measure(NamedTuple):
+    """What can be said of a sample without decoding its pictures."""
+
+    tokens: int
+    tiles: int
+    trained: int
+    """Positions with a label."""
+    sizes: tuple[tuple[int, int], ...]
+    """(width, height) of every picture, upright, in px."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Picture:
     """A picture before it is decoded: its name in errors, its size in px, and its bytes if they were read for it."""
@@ -138,6 +149,17 @@ class Processor:
             policy = self._policy(answering)
             plan = self._plan(sample, policy, answering)
             return self._cost(plan, policy)
+
+    def measure(self, sample: Sample) -> Measure:
+        """``count``, the number of labels, and the pictures' sizes; raises what ``count`` raises."""
+        with _naming(sample):
+            plan = self._plan(sample, self._policy(False), answering=False)
+            pieces = [(len(ids), trained) for ids, trained in self._pieces(plan, self._policy(False))]
+            trained = sum(length for length, is_trained in pieces if is_trained)
+            # Labels are shifted: what comes first is never predicted.
+            trained -= int(bool(pieces) and pieces[0][1])
+            sizes = tuple((picture.width, picture.height) for picture in plan.pictures)
+            return Measure(sum(length for length, _ in pieces), sum(map(len, plan.slots)), trained, sizes)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of generated ids, special tokens left out."""

@@ -8,7 +8,8 @@ import pytest
 
 from golden_fixture import FOLDER, HINT, UPDATE, golden_text
 from mm15.base.config import flatten
-from mm15.train.recipe import load_recipe, shipped_recipes
+from mm15.data.open import shipped_recipes
+from mm15.train.recipe import load_recipe
 
 TEXTS = FOLDER / "recipes"
 

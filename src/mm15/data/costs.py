@@ -12,30 +12,26 @@ import hashlib
 import io
 import json
 import os
-import signal
-import sys
 import warnings
 import zipfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
 from mm15.base.errors import SkipSample
 from mm15.base.types import Sample
+from mm15.dist.map import Engine, map_ordered
 from mm15.io.atomic import write_atomic
-from mm15.processor import Processor
+
+if TYPE_CHECKING:
+    from mm15.processor import Processor  # heavy: reading rows needs no torch
 
 POOL_FROM = 20_000
 """Rows from which a scan is worth starting processes."""
-PROCESSES = get_context("spawn" if sys.platform == "win32" else "forkserver")
-"""How this package starts processes: never by forking one that already runs threads or holds a GPU."""
-PROCESSES.set_forkserver_preload(["mm15.data.loader"])
-
+ResultT = TypeVar("ResultT")
 Found = tuple[np.ndarray, list[tuple[int, str]]]
 """An int32 array with one entry per row, and what cannot be used as (row, reason)."""
 
@@ -81,26 +77,26 @@ def _count_samples(source: Samples, rows: range) -> Found:
 
 
 def _over(work: Callable[[range], Found], rows: int) -> Found:
-    if rows < POOL_FROM or (os.cpu_count() or 1) < 2:
-        return work(range(rows))
-    step = POOL_FROM // 10
-    chunks = [range(start, min(start + step, rows)) for start in range(0, rows, step)]
-    with ProcessPoolExecutor(None, PROCESSES, _start_counting, (work,)) as pool:
-        counted = list(pool.map(_count_here, chunks))
+    counted = list(over_rows(work, rows))
     return np.concatenate([found for found, _ in counted]), [skip for _, skips in counted for skip in skips]
 
 
-_counting: list[Any] = []
-"""The work of a scanning process."""
+def over_rows(
+    work: Callable[[range], ResultT], rows: int, engine: Engine | None = None, pool_from: int = POOL_FROM
+) -> Iterator[ResultT]:
+    """``work`` over parts of ``range(rows)``, the results in order.
 
-
-def _start_counting(work: Callable[[range], Found]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _counting[:] = [work]
-
-
-def _count_here(rows: range) -> Found:
-    return _counting[0](rows)
+    Args:
+        work: can be pickled, and depends on its range alone.
+        engine: who works; None: all cores where it is worth it, from ``pool_from`` rows on.
+    """
+    if engine is None and (rows < pool_from or (os.cpu_count() or 1) < 2):
+        yield work(range(rows))
+        return
+    step = max(1, pool_from // 10)
+    chunks = [range(start, min(start + step, rows)) for start in range(0, rows, step)]
+    name = "rows {0.start} to {0.stop}".format
+    yield from map_ordered(work, chunks, engine or Engine(), name=name)
 
 
 def stamp_of_files(files: Sequence[Path]) -> str:

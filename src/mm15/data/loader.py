@@ -27,10 +27,12 @@ from torch import Tensor
 
 from mm15.base.batch import IGNORE, EncodedSample, PackedBatch, pack
 from mm15.base.errors import MM15Error, SkipSample
-from mm15.data.costs import PROCESSES
 from mm15.data.planner import Address, Planner
 from mm15.data.source import Skip, Source, check_skip_rate
+from mm15.dist.map import PROCESSES
 from mm15.processor import Processor
+
+PROCESSES.set_forkserver_preload(["mm15.data.loader"])
 
 SKIPS_FORGIVEN = 10
 """Skips per source before its rate counts: one bad row among the first five is not 20 %."""

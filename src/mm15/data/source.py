@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field, PositiveFloat, ValidationInfo, field_validator, model_validator
@@ -33,9 +33,11 @@ from mm15.base.types import Category, Sample
 from mm15.data.costs import costs_of, kept, samples_per_row, stamp_of_files
 from mm15.datasets._context import RowContext, read_options
 from mm15.datasets._registry import as_source
-from mm15.io.rows import OURS, Rows, open_rows
+from mm15.io.rows import OURS, ConcatRows, Rows, open_rows
 from mm15.io.store import ImageStore, StoreKey
-from mm15.processor import Processor
+
+if TYPE_CHECKING:
+    from mm15.processor import Processor  # heavy: reading rows needs no torch
 
 FORMATS = "mm15.datasets"
 MEDIA = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".mp4", ".avi", ".mkv", ".webm", ".mov")
@@ -120,12 +122,19 @@ class Skip:
 class Source:
     """Random access to the samples of one data set. Small to send to another process: files are opened on first use.
 
+    Args:
+        config: what the recipe says.
+        data: the folder that its paths start from.
+        only: of the files at ``path`` only these, where the rest cannot be read.
+
     Raises:
         ConfigError: there is no such file, folder or store.
     """
 
-    def __init__(self, config: SourceConfig, data: str | Path = "") -> None:
+    def __init__(self, config: SourceConfig, data: str | Path = "", only: Sequence[Path] = ()) -> None:
         self.config = config
+        self.data = str(data)
+        self.only = tuple(only)
         self.path = Path(data) / config.path
         problems = []
         if not self.path.exists() and not glob.glob(str(self.path), recursive=True):
@@ -157,8 +166,34 @@ class Source:
     def _many(self) -> bool:
         return bool(getattr(self._format, "MANY", False))
 
+    @property
+    def many(self) -> bool:
+        """Whether a row makes several samples, or may."""
+        return self._many
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that the rows come from."""
+        return self._files
+
+    @property
+    def rows(self) -> Rows:
+        """The rows as they stand in the files, before the format."""
+        return self._rows
+
+    def shard_of(self, row: int) -> tuple[Rows, int]:
+        """The rows of the file that a row lies in, and its number there."""
+        return self._rows.shard_of(row) if isinstance(self._rows, ConcatRows) else (self._rows, row)
+
+    @property
+    def has_own_rows(self) -> bool:
+        """Whether the format finds rows in the files in its own way."""
+        return hasattr(self._format, "open_rows")
+
     @cached_property
     def _rows(self) -> Rows:
+        if self.only:
+            return ConcatRows(self.only)
         if hasattr(self._format, "open_rows"):
             return self._format.open_rows(self.path, self._options)
         return open_rows(self.path)
@@ -172,6 +207,9 @@ class Source:
     @cached_property
     def _starts(self) -> np.ndarray:
         """Number of the first sample of every row, and of all samples."""
+        told = getattr(self._rows, "samples_per_row", None)
+        if told is not None:
+            return np.cumsum([0, *told], dtype=np.int64)
         found = kept(self._sidecar("many"), stamp_of_files(self._files), lambda: samples_per_row(self, len(self._rows)))
         return np.cumsum([0, *found[0]], dtype=np.int64)
 

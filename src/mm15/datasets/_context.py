@@ -29,6 +29,7 @@ from mm15.base.types import (
     VideoPart,
 )
 from mm15.images.pixels import orient_box, picture_layout
+from mm15.io.jsonl import unique_fields
 from mm15.io.media import MAX_BYTES, read_bytes
 from mm15.io.store import ImageStore
 
@@ -135,7 +136,7 @@ class RowContext:
         if isinstance(value, list) or (isinstance(value, dict) and value.keys() != {"bytes", "path"}):
             return value
         try:
-            return json.loads(self.text(value, max_bytes))
+            return json.loads(self.text(value, max_bytes), object_pairs_hook=unique_fields)
         except (ValueError, RecursionError) as error:
             where = shown(value) if isinstance(value, str) else str(self.media(value))
             raise SkipSample(f"{where} is not valid JSON: {error}") from error

@@ -15,12 +15,12 @@ from mm15.base.types import Box, Region, RegionPart
 from mm15.evals.benchmark import Item, Prediction, find, prompt_text
 from mm15.evals.run import EvalReport
 from mm15.images.pixels import open_picture
-from mm15.images.split import Grid, SplitPolicy, choose_grid
+from mm15.images.split import SplitPolicy, choose_grid, tile_borders
 from mm15.io.atomic import write_atomic
 from mm15.io.media import read_bytes
 from mm15.pages.charts import bars, curves
 from mm15.pages.html import Html, Page, Section, bullets, cards, content, folded, paragraph, row, table
-from mm15.pages.pictures import Line, Mark, picture
+from mm15.pages.pictures import Mark, border_lines, picture
 from mm15.processor import Processor
 from mm15.text.regions import parse_regions
 
@@ -218,7 +218,10 @@ def _picture(example: Example, policy: SplitPolicy | None) -> Html:
         caption = f"{opened.width}×{opened.height} px"
         if grid is not None and grid.rows * grid.cols > 1:
             caption += f", {grid.rows}×{grid.cols} sub-images"
-        lines = _tile_borders(opened.width, opened.height, grid, policy.tile) if grid and policy else []
+        lines = []
+        if grid and policy:
+            borders = tile_borders(opened.height, opened.width, grid, policy.tile)
+            lines = border_lines(opened.width, opened.height, *borders)
         marks = _marks(example, opened.width, opened.height) if number == 0 else []
         if len(images) > 1:
             figures.append(picture(opened, marks, lines, side=95))
@@ -245,11 +248,3 @@ def _mark(region: Region, label: str, colour: str) -> Mark:
     if isinstance(region, Box):
         return Mark(region.x1, region.y1, region.x2, region.y2, label, colour, dashed=colour == RIGHT)
     return Mark(region.x, region.y, region.x, region.y, label, colour)
-
-
-def _tile_borders(width: int, height: int, grid: Grid, tile: int) -> list[Line]:
-    """Where the borders between tiles lie in the original picture; those inside the padding are left out."""
-    across = [column * tile * width / grid.width for column in range(1, grid.cols)]
-    down = [line * tile * height / grid.height for line in range(1, grid.rows)]
-    lines = [Line(x, 0, x, height) for x in across if x < width]
-    return lines + [Line(0, y, width, y) for y in down if y < height]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
@@ -157,6 +157,42 @@ def picture_layout(
     return width, height, _orientation(image)
 
 
+@dataclass(frozen=True, slots=True)
+class PictureHeader:
+    """What a header says of a picture: kind of file, sides in px when upright, and what ``open_picture`` will change.
+
+    ``depth`` is bits per channel; ``several`` says that there are frames after the first.
+    """
+
+    format: str
+    mode: str
+    width: int
+    height: int
+    orientation: int
+    depth: int
+    transparent: bool
+    several: bool
+
+
+def picture_header(data: bytes, name: str = "picture", frame: int = 0, budget: PixelBudget = BUDGET) -> PictureHeader:
+    """The header of a picture that is no PDF.
+
+    Raises:
+        PictureError: empty, not one of ``FORMATS``, over the budget, no such frame.
+    """
+    image = _open_header(data, name, frame, budget)
+    orientation = _tag(image) if image.format == "TIFF" else _orientation(image)
+    width, height = image.size[::-1] if _orientation(image) in _SIDEWAYS else image.size
+    packed = "".join(str(tile.args) for tile in getattr(image, "tile", ()))
+    depth = 16 if "16" in packed or image.mode.startswith("I;16") else 32 if image.mode in ("I", "F") else 8
+    try:
+        several = frame == 0 and bool(getattr(image, "is_animated", False))
+    except _BROKEN:
+        several = False
+    transparent = image.has_transparency_data
+    return PictureHeader(str(image.format), image.mode, width, height, orientation, depth, transparent, several)
+
+
 def orient_box(
     box_xyxy: tuple[float, float, float, float], orientation: int, width: float, height: float
 ) -> tuple[float, float, float, float]:
@@ -212,7 +248,9 @@ def _open_header(data: bytes, name: str, frame: int, budget: PixelBudget) -> Ima
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except _BROKEN as error:
-        reason = f"not a readable {', '.join(FORMATS)} file (starts with {data[:12]!r}): {error}"
+        # Pillow names the place in memory where it looked.
+        told = "of no known kind" if isinstance(error, UnidentifiedImageError) else error
+        reason = f"not a readable {', '.join(FORMATS)} file (starts with {data[:12]!r}): {told}"
         raise PictureError(reason, name) from error
     _check_size(*image.size, name, budget)
     try:

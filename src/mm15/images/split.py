@@ -184,6 +184,17 @@ def tile_layout(height: int, width: int, policy: SplitPolicy, images_in_sample: 
     return list(_slots(grid.rows, grid.cols, policy.overview))
 
 
+def tile_borders(height: int, width: int, grid: Grid, tile: int) -> tuple[list[float], list[float]]:
+    """Where the borders between the tiles of a grid lie on the original picture of ``height`` x ``width`` px.
+
+    Returns:
+        x of the upright borders and y of the level ones, in its px; borders inside the padding are left out.
+    """
+    across = [column * tile * width / grid.width for column in range(1, grid.cols)]
+    down = [row * tile * height / grid.height for row in range(1, grid.rows)]
+    return [x for x in across if x < width], [y for y in down if y < height]
+
+
 def split_image(image: Image.Image, policy: SplitPolicy, images_in_sample: int = 1) -> ImageTiles:
     """Cut an RGB picture into the tiles that ``tile_layout`` announces for its size.
 

@@ -87,11 +87,15 @@ class CsvRows:
             raise IndexError(f"{self.path} has {len(self)} rows, there is no row {row}")
         return row
 
-    def _cells(self, record: int) -> list[str]:
-        start, end = self._table[record : record + 2, 0].tolist()
+    def row_bytes(self, row: int) -> bytes:
+        """The bytes of a row, its line end included; of row -1 the header line's."""
+        start, end = self._table[(self._checked(row) if row >= 0 else -1) + 1 :, 0][:2].tolist()
         with self.path.open("rb") as file:
             file.seek(start)
-            text = file.read(end - start).decode("utf-8-sig" if start == 0 else "utf-8")
+            return file.read(end - start)
+
+    def _cells(self, record: int) -> list[str]:
+        text = self.row_bytes(record - 1).decode("utf-8-sig" if self._table[record, 0] == 0 else "utf-8")
         return next(self._reader(io.StringIO(text, newline="\n")), [])
 
     def _reader(self, lines: Iterable[str]) -> Any:

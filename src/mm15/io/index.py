@@ -34,7 +34,7 @@ def kept_table(sidecar: Path, stamp: Sequence[int], columns: int, make: Callable
             write_atomic(sidecar, buffer.getvalue())
             mapped = _read(sidecar, head)
             table = table if mapped is None else mapped
-    return table[1:]
+    return table[1:].view(np.ndarray)  # Still mapped; a memmap's own indexing is slow.
 
 
 def _read(sidecar: Path, head: list[int]) -> np.ndarray | None:

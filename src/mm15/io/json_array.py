@@ -14,6 +14,7 @@ import numpy as np
 
 from mm15.base.errors import ConfigError, SkipSample
 from mm15.io.index import kept_table, stamp_of
+from mm15.io.jsonl import unique_fields
 
 # Strings, and what gives a document its shape. Possessive: a string that never ends is given up at once.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},:]', re.DOTALL)
@@ -55,6 +56,12 @@ class JsonArray:
         """``file:[i]``, or ``file:field[i]`` in an object."""
         return f"{self.path}:{self._name}[{row}]"
 
+    def row_bytes(self, row: int) -> bytes:
+        """The bytes of a row as they stand in the file. Raises ``IndexError`` beyond the last row."""
+        if not 0 <= row < len(self):
+            raise IndexError(f"{self.path} has {len(self)} rows, there is no row {row}")
+        return self._bytes(*self._places[row].tolist())
+
     def row(self, row: int) -> dict[str, Any]:
         """A row.
 
@@ -62,10 +69,9 @@ class JsonArray:
             IndexError: there is no such row.
             SkipSample: naming its address, where it is no JSON object.
         """
-        if not 0 <= row < len(self):
-            raise IndexError(f"{self.path} has {len(self)} rows, there is no row {row}")
+        text = self.row_bytes(row)
         try:
-            found = json.loads(self._bytes(*self._places[row].tolist()))
+            found = json.loads(text, object_pairs_hook=unique_fields)
         except (ValueError, RecursionError) as error:
             raise SkipSample(f"not valid JSON: {error}", self.address(row)) from error
         if not isinstance(found, dict):

@@ -94,12 +94,22 @@ class JsonlIndex:
 def decode_row(line: bytes, address: str) -> dict[str, Any]:
     """A line as a row. Raises ``SkipSample`` with ``address`` where it is not a JSON object."""
     try:
-        row = json.loads(line)
+        row = json.loads(line, object_pairs_hook=unique_fields)
     except (ValueError, RecursionError) as error:
         raise SkipSample(f"not valid JSON: {error}", address) from error
     if not isinstance(row, dict):
         raise SkipSample(f"expected a JSON object, found {type(row).__name__}", address)
     return row
+
+
+def unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Raises ``ValueError`` where a field stands twice: JSON readers differ in which one they take."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"the field {', '.join(map(repr, twice))} stands twice in one object")
+    return fields
 
 
 def scan_lines(file: BinaryIO) -> np.ndarray:

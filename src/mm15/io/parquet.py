@@ -8,8 +8,10 @@ per row; rewrite such files with row groups of some hundred rows. Needs the extr
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -96,6 +98,17 @@ class _Grouped(ABC):
         except self._errors as error:
             raise SkipSample(f"cannot be decoded: {error}", self.address(row)) from error
 
+    @property
+    @abstractmethod
+    def schema(self) -> Any:
+        """The ``pyarrow.Schema`` of the file."""
+
+    def tables(self, wanted: Callable[[range], bool]) -> Iterator[tuple[range, Any]]:
+        """(numbers of its rows, its ``pyarrow.Table`` or record batch) of every group that is wanted."""
+        for group, (start, end) in enumerate(itertools.pairwise(self._starts.tolist())):
+            if wanted(range(start, end)):
+                yield range(start, end), self._read(group)
+
     def _one(self, group: int, inner: int) -> Any:
         """A table of one row."""
         key = (*self._key, group)
@@ -141,6 +154,11 @@ class ParquetRows(_Grouped):
         metadata = self._file.metadata
         return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
 
+    @property
+    def schema(self) -> Any:
+        """The ``pyarrow.Schema`` of the file, with the notes of who wrote it."""
+        return self._file.schema_arrow
+
     def _read(self, group: int) -> Any:
         # Loader workers are processes enough.
         return self._file.read_row_group(group, use_threads=False)
@@ -177,8 +195,8 @@ class ArrowRows(_Grouped):
     """
 
     @cached_property
-    def _batches(self) -> Any:
-        """A reader with ``get_batch`` for a file, a list of batches for a stream."""
+    def _reader(self) -> Any:
+        """A reader with ``get_batch`` for a file, an iterator over batches for a stream."""
         _pyarrow()
         import pyarrow
         import pyarrow.ipc
@@ -186,12 +204,22 @@ class ArrowRows(_Grouped):
         with self.path.open("rb") as file:
             indexed = file.read(6) == b"ARROW1"
         mapped = pyarrow.memory_map(str(self.path))
-        return pyarrow.ipc.open_file(mapped) if indexed else list(pyarrow.ipc.open_stream(mapped))
+        return pyarrow.ipc.open_file(mapped) if indexed else pyarrow.ipc.open_stream(mapped)
+
+    @cached_property
+    def _batches(self) -> Any:
+        """A reader with ``get_batch`` for a file, a list of batches for a stream."""
+        return self._reader if hasattr(self._reader, "get_batch") else list(self._reader)
 
     def _group_lengths(self) -> list[int]:
         if isinstance(self._batches, list):
             return [batch.num_rows for batch in self._batches]
         return [self._batches.get_batch(group).num_rows for group in range(self._batches.num_record_batches)]
+
+    @property
+    def schema(self) -> Any:
+        """The ``pyarrow.Schema`` of the file, with the notes of who wrote it."""
+        return self._reader.schema
 
     def _read(self, group: int) -> Any:
         return self._batches[group] if isinstance(self._batches, list) else self._batches.get_batch(group)

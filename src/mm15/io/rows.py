@@ -11,7 +11,7 @@ import bisect
 import glob
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -136,17 +136,24 @@ class ConcatRows:
     def __reduce__(self) -> tuple[type[ConcatRows], tuple[list[Path], Callable[[Path], Rows] | None]]:
         return ConcatRows, (self.files, self._reader)
 
+    def shards(self) -> Iterator[tuple[int, Rows]]:
+        """(number of its first row, its rows) of every file."""
+        for number, end in enumerate(self._ends):
+            shard = self._shard(number)
+            yield end - len(shard), shard
+
     def row(self, row: int) -> dict[str, Any]:
         """The row. Raises what the reader of its file raises, and ``IndexError``."""
-        shard, inner = self._place(row)
+        shard, inner = self.shard_of(row)
         return shard.row(inner)
 
     def address(self, row: int) -> str:
         """Where the row lies in its file."""
-        shard, inner = self._place(row)
+        shard, inner = self.shard_of(row)
         return shard.address(inner)
 
-    def _place(self, row: int) -> tuple[Rows, int]:
+    def shard_of(self, row: int) -> tuple[Rows, int]:
+        """The rows of the file that a row lies in, and its number there."""
         if not 0 <= row < len(self):
             raise IndexError(f"{self.files[0]} and the files with it have {len(self)} rows, there is no row {row}")
         number = bisect.bisect_right(self._ends, row)

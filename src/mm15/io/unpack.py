@@ -94,11 +94,15 @@ class LinesInMemory:
         """``file:line``, as if the packed file had lines."""
         return f"{self.path}:{self._place(row)[1]}"
 
-    def row(self, row: int) -> dict[str, Any]:
-        """A decoded row. Raises ``IndexError`` beyond the last, ``SkipSample`` where it is not a JSON object."""
+    def row_bytes(self, row: int) -> bytes:
+        """The bytes of a row. Raises ``IndexError`` beyond the last row."""
         start = self._place(row)[0]
         end = self._data.find(b"\n", start)
-        return decode_row(self._data[start : end if end >= 0 else None], self.address(row))
+        return self._data[start : end if end >= 0 else None]
+
+    def row(self, row: int) -> dict[str, Any]:
+        """A decoded row. Raises ``IndexError`` beyond the last, ``SkipSample`` where it is not a JSON object."""
+        return decode_row(self.row_bytes(row), self.address(row))
 
     def _place(self, row: int) -> tuple[int, int]:
         if not 0 <= row < len(self):

@@ -1,9 +1,11 @@
-"""Bars and curves as inline SVG in the page's own colours. Coordinates are CSS pixels at the full width of the page."""
+"""Bars, curves and histograms as inline SVG in the page's own colours. Coordinates: CSS pixels at the page's width."""
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from mm15.pages.html import Html, escape
 
@@ -99,8 +101,100 @@ def curves(
     return Html(f"<figure>{legend(list(shown))}{_svg(height, ''.join(parts))}</figure>")
 
 
-def _svg(height: float, body: str) -> str:
-    return f'<svg viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" role="img">{body}</svg>'
+def histogram(
+    counts: Mapping[int, int] | Mapping[float, int],
+    x_label: str,
+    most_bars: int = 40,
+    log: bool = False,
+    colour: int = 0,
+    width: int = 480,
+) -> Html:
+    """How often values occur: upright bars, their heights in percent of all.
+
+    Args:
+        counts: value → how often it occurs.
+        most_bars: values are put together in even bins from here on; fewer whole numbers get a bar each.
+        colour: number of the page's colour.
+        width: in CSS px; two of the default stand side by side.
+        log: bins of even ratio, for values above 0 (smaller ones count as the smallest above 0) with a long tail.
+    """
+    total = sum(counts.values())
+    if not total:
+        return Html('<p class="quiet">Nothing to count.</p>')
+    edges = _bins(counts, most_bars, log)
+    heights = [0] * (len(edges) - 1)
+    for value, count in counts.items():
+        heights[min(max(bisect.bisect_right(edges, value) - 1, 0), len(heights) - 1)] += count
+    left, top, right, bottom, height = 56, 10, 14, 40, 170
+    y_ticks = _ticks(0.0, 100 * max(heights) / total, 4)
+
+    def across(x: float) -> float:
+        first, last, x = (math.log(v) for v in (edges[0], edges[-1], x)) if log else (edges[0], edges[-1], x)
+        return left + (width - left - right) * (x - first) / (last - first)
+
+    def down(y: float) -> float:
+        return top + (height - top - bottom) * (y_ticks[-1] - y) / (y_ticks[-1] - y_ticks[0])
+
+    parts = []
+    for tick in y_ticks:
+        place = f'y1="{down(tick):.1f}" x2="{width - right}" y2="{down(tick):.1f}"'
+        parts.append(f'<line class="grid" x1="{left}" {place}/>')
+        parts.append(f'<text class="quiet" x="{left - 8}" y="{down(tick) + 4:.1f}" text-anchor="end">{tick:g} %</text>')
+    whole = all(float(value).is_integer() for value in counts)
+    for count, (low, high) in zip(heights, pairwise(edges), strict=True):
+        share = 100 * count / total
+        told = f"{_bin_name(low, high, whole)}: {count:,} ({share:.1f} %)"
+        x, y, wide = across(low) + 0.5, down(share), max(across(high) - across(low) - 1, 1)
+        parts.append(
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{down(0) - y:.1f}" fill="{_colour(colour)}">'
+            f"<title>{told}</title></rect>"
+        )
+    ticks = _log_ticks(edges[0], edges[-1]) if log else _ticks(edges[0], edges[-1], 8)
+    # A bar that is one whole number has it in its middle.
+    single = whole and all(high - low == 1 for low, high in pairwise(edges))
+    for tick in ticks:
+        if edges[0] <= tick < edges[-1] and (not single or float(tick).is_integer()):
+            x = across(tick + 0.5 if single else tick)
+            parts.append(f'<text class="quiet" x="{x:.1f}" y="{height - 22}" text-anchor="middle">{tick:,g}</text>')
+    parts.append(f'<text class="quiet" x="{width - right}" y="{height - 4}" text-anchor="end">{escape(x_label)}</text>')
+    return Html(f"<figure>{_svg(height, ''.join(parts), width)}</figure>")
+
+
+def _bins(counts: Mapping[int, int] | Mapping[float, int], most: int, log: bool) -> list[float]:
+    """Rising edges of at least one bin that hold every value."""
+    low, high = float(min(counts)), float(max(counts))
+    whole = all(float(value).is_integer() for value in counts)
+    if log:
+        low = float(min((value for value in counts if value > 0), default=1))
+        high = max(high, low) + 1 if whole else max(high, low) * 1.001
+        # Whole numbers close together would leave empty bins between them.
+        edges = [low * (high / low) ** (number / most) for number in range(most + 1)]
+        return sorted({low, high, *(float(round(edge)) for edge in edges)}) if whole else edges
+    if whole and high - low < most:
+        return [low + number for number in range(int(high - low) + 2)]
+    width = (high - low) / most or 1.0
+    if whole:
+        width = float(math.ceil(width))
+        most = int((high - low) // width) + 1
+    return [low + number * width for number in range(most + 1)] if high > low else [low, low + width]
+
+
+def _bin_name(low: float, high: float, whole: bool) -> str:
+    if not whole:
+        return f"{low:,.3g} to {high:,.3g}"
+    first, last = math.ceil(low), math.ceil(high) - 1
+    return f"{first:,}" if first >= last else f"{first:,} to {last:,}"
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten; powers alone where that would crowd."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    factors = (1, 2, 5) if len(powers) <= 5 else (1,)
+    return [factor * 10.0**power for power in powers for factor in factors]
+
+
+def _svg(height: float, body: str, width: int = WIDTH) -> str:
+    return f'<svg viewBox="0 0 {width} {height:.0f}" width="{width}" role="img">{body}</svg>'
 
 
 def _colour(number: int) -> str:

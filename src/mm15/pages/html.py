@@ -73,6 +73,11 @@ def folded(summary: Content, *parts: Html, is_open: bool = False) -> Html:
     )
 
 
+def article(*parts: Html) -> Html:
+    """Parts that belong together, apart from what stands before and after them."""
+    return Html("<article>" + "\n".join(parts) + "</article>")
+
+
 def row(*parts: Html) -> Html:
     """Parts side by side, wrapping where the window ends."""
     return Html('<div class="row">' + "\n".join(parts) + "</div>")
@@ -153,5 +158,15 @@ figure { margin: .6rem 0; } figcaption { font-size: .87rem; overflow-wrap: anywh
   width: .8rem; height: .8rem; border-radius: 2px; margin-right: .35rem; vertical-align: -1px; }
 svg { display: block; max-width: 100%; height: auto; } svg text { fill: var(--text); font-size: 12px; }
 svg text.quiet { fill: var(--quiet); } .grid { stroke: var(--line); stroke-width: 1; }
+.tokens { white-space: pre-wrap; overflow-wrap: anywhere; margin: .5rem 0; line-height: 1.7; }
+.tokens i, .tokens b { font: inherit; border-radius: 3px; background: color-mix(in srgb, var(--line) 55%, #0000); }
+.tokens b { background: color-mix(in srgb, var(--line) 20%, transparent); }
+.tokens .said i { background: color-mix(in srgb, var(--c3) 38%, transparent); }
+.tokens .said b { background: color-mix(in srgb, var(--c3) 22%, transparent); }
+.tokens u { text-decoration: none; font-size: .8em; padding: 0 .2em; color: var(--quiet);
+  border: 1px solid var(--line); border-radius: 3px; } .tokens .said u { border-color: var(--c3); color: var(--c3); }
+.bad { color: var(--c1); } code { font-size: .87rem; overflow-wrap: anywhere; } pre { white-space: pre-wrap;
+  overflow-wrap: anywhere; font-size: .8rem; margin: .3rem 0; }
+article { border-top: 1px solid var(--line); padding: .5rem 0 1.2rem; }
 .tile { stroke: #fff; stroke-width: 1; stroke-dasharray: 5 4; mix-blend-mode: difference; opacity: .8; }
 """

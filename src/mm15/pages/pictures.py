@@ -11,6 +11,9 @@ from PIL import Image
 
 from mm15.pages.html import Content, Html, content, escape
 
+THUMBNAIL = 48
+"""Longer side in px below which no picture is shrunk."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
@@ -35,27 +38,31 @@ class Line:
     y2: float
 
 
+def border_lines(width: float, height: float, across: Sequence[float], down: Sequence[float]) -> list[Line]:
+    """Lines through a picture at these x and y: the borders of its tiles."""
+    return [Line(x, 0, x, height) for x in across] + [Line(0, y, width, y) for y in down]
+
+
 def picture(
     image: Image.Image,
     marks: Sequence[Mark] = (),
     lines: Sequence[Line] = (),
     caption: Content = "",
     side: int = 320,
+    max_bytes: int = 0,
 ) -> Html:
     """The picture with its marks and a caption, shown so that its longer side takes ``side`` CSS pixels.
 
     A larger picture is shrunk to twice that before it is put into the page. Marks keep the coordinates of the picture
     as given; the SVG view box does the scaling.
+
+    Args:
+        max_bytes: the picture in the page is shrunk further until it takes no more (above 0; a thumbnail always stays).
     """
     width, height = image.size
     shown = side / max(width, height)
-    stored = min(1.0, 2 * shown)
-    small = image.convert("RGB")
-    if stored < 1:
-        small = small.resize((max(1, round(width * stored)), max(1, round(height * stored))), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    small.save(file, "JPEG", quality=88, subsampling=0)
-    address = "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    data = _jpeg(image, min(1.0, 2 * shown), max_bytes)
+    address = "data:image/jpeg;base64," + base64.b64encode(data).decode()
     font = 13 / shown
     parts = [f'<image href="{address}" width="{width}" height="{height}" preserveAspectRatio="none"/>']
     for line in lines:
@@ -67,6 +74,23 @@ def picture(
     svg = f'<svg viewBox="0 0 {width} {height}" width="{width * shown:.0f}" role="img">{"".join(parts)}</svg>'
     below = f"<figcaption>{content(caption)}</figcaption>" if caption else ""
     return Html(f"<figure>{svg}{below}</figure>")
+
+
+def _jpeg(image: Image.Image, scale: float, max_bytes: int) -> bytes:
+    """The picture at a scale, or smaller where that is more than ``max_bytes`` (0: no limit)."""
+    width, height = image.size
+    rgb = image.convert("RGB")
+    while True:
+        small = rgb
+        if scale < 1:
+            size = (max(1, round(width * scale)), max(1, round(height * scale)))
+            small = rgb.resize(size, Image.Resampling.LANCZOS)
+        file = io.BytesIO()
+        small.save(file, "JPEG", quality=88, subsampling=0)
+        data = file.getvalue()
+        if not 0 < max_bytes < len(data) or max(small.size) <= THUMBNAIL:
+            return data
+        scale = max(scale * min(0.9, (max_bytes / len(data)) ** 0.5), THUMBNAIL / max(width, height))
 
 
 def _mark(mark: Mark, width: int, font: float) -> str:

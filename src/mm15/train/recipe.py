@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from importlib import resources
 from pathlib import Path
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
@@ -12,6 +11,7 @@ from mm15.base.catalogue import did_you_mean
 from mm15.base.config import Strict, load
 from mm15.base.errors import ConfigError
 from mm15.data.mixture import MixtureConfig
+from mm15.data.open import shipped_recipes
 from mm15.data.source import SourceConfig
 from mm15.images.split import SplitPolicy
 from mm15.model.sizes import SIZES
@@ -108,9 +108,3 @@ def load_recipe(name: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
             )
         path = shipped[str(name)]
     return load(Recipe, path, changes)
-
-
-def shipped_recipes() -> dict[str, Path]:
-    """Name → file of the recipes in the package."""
-    folder = Path(str(resources.files("mm15"))) / "recipes"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}

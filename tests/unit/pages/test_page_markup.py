@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mm15.pages.charts import bars, curves, legend
+from mm15.pages.charts import bars, curves, histogram, legend
 from mm15.pages.html import Html, Page, Section, bullets, cards, content, escape, folded, paragraph, row, table
 from mm15.pages.pictures import Line, Mark, picture
 
@@ -68,6 +68,7 @@ def test_hostile_text_stays_text_everywhere():
         cards(paragraph(HOSTILE)),
         legend([HOSTILE]),
         bars({HOSTILE: [50.0]}, [HOSTILE]),
+        histogram({1: 2, 5: 1}, x_label=HOSTILE),
         curves({HOSTILE: [(0, 1), (1, 2)]}, x_label=HOSTILE, y_label=HOSTILE),
         picture(photo(), [Mark(1, 2, 30, 40, HOSTILE, colour='"><script>')], caption=HOSTILE),
     )
@@ -160,3 +161,38 @@ def test_picture_keeps_coordinates_and_shrinks_pixels():
 @pytest.mark.parametrize("mode", ["RGBA", "L", "P", "CMYK"])
 def test_pictures_of_any_mode(mode):
     assert "data:image/jpeg" in picture(photo(33, 21, mode))
+
+
+def rects(markup: str) -> list[tuple[float, float, float, str]]:
+    """(x, width, height, title) of the bars."""
+    found = re.findall(r'<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)" height="([\d.]+)"[^>]*><title>([^<]*)', markup)
+    return [(float(x), float(width), float(height), title) for x, width, height, title in found]
+
+
+def test_a_histogram_has_a_bar_for_every_whole_number_where_they_are_few():
+    shown = rects(histogram({3: 1, 5: 3}, "n"))
+    assert [title for *_, title in shown] == ["3: 1 (25.0 %)", "4: 0 (0.0 %)", "5: 3 (75.0 %)"]
+    assert shown[2][2] == pytest.approx(3 * shown[0][2], abs=0.2) and shown[1][2] == 0
+    assert shown[0][1] == shown[1][1] == shown[2][1]
+
+
+def test_a_histogram_puts_many_values_into_bins_that_hold_all():
+    shown = rects(histogram(dict.fromkeys(range(100, 1000), 1), "n", most_bars=30))
+    assert len(shown) == 30 and shown[0][3] == "100 to 129: 30 (3.3 %)" and shown[-1][3] == "970 to 999: 30 (3.3 %)"
+    shown = rects(histogram({0.25: 1, 1.0: 1, 3.25: 2}, "n", most_bars=4))
+    assert [title.rpartition(": ")[2] for *_, title in shown] == ["1 (25.0 %)", "1 (25.0 %)", "0 (0.0 %)", "2 (50.0 %)"]
+
+
+def test_a_histogram_of_ratios_has_bars_of_even_width_and_round_ticks():
+    markup = histogram({10: 1, 100: 2, 9999: 1, 0: 1}, "n", most_bars=3, log=True)
+    shown = rects(markup)
+    assert [title for *_, title in shown] == [
+        "10 to 99: 2 (40.0 %)",
+        "100 to 999: 2 (40.0 %)",
+        "1,000 to 9,999: 1 (20.0 %)",
+    ]
+    assert max(width for _, width, *_ in shown) - min(width for _, width, *_ in shown) < 0.2
+    assert ">100</text>" in markup and ">1,000</text>" in markup
+    assert rects(histogram({7: 4}, "n", log=True))[0][3] == "7: 4 (100.0 %)"
+    assert rects(histogram({7.5: 4}, "n", log=True))[0][2] > 0
+    assert "Nothing to count" in histogram({}, "n")

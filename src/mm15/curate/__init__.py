@@ -1,0 +1,1 @@
+"""Choosing what to train on: overlaps with benchmarks taken out."""

@@ -1,0 +1,150 @@
+"""The ordered map: order, progress, what errors name, and that nothing is left running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import map_fixture as work
+import mm15
+from mm15.base.errors import ConfigError, MissingExtra
+from mm15.dist.map import AHEAD, ChunkError, Engine, map_ordered
+
+HERE, TWO = Engine(workers=1), Engine(workers=2)
+ENGINES = [HERE, TWO]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_results_come_in_the_order_of_the_chunks(engine: Engine):
+    told: list[int] = []
+    found = list(map_ordered(work.double, range(30), engine, progress=told.append))
+    assert found == [2 * number for number in range(30)] and told == list(range(1, 31))
+    assert list(map_ordered(work.double, [], engine)) == []
+
+
+def test_several_processes_work_and_none_is_this_one():
+    found = set(map_ordered(work.process, range(20), TWO))
+    assert len(found) == 2 and os.getpid() not in found
+    assert set(map_ordered(work.process, range(3), HERE)) == {os.getpid()}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_chunks_are_taken_as_they_are_needed(engine: Engine):
+    taken = []
+
+    def chunks() -> Iterator[int]:
+        for number in range(1000):
+            taken.append(number)
+            yield number
+
+    results = map_ordered(work.double, chunks(), engine)
+    assert [next(results) for _ in range(3)] == [0, 2, 4]
+    assert len(taken) <= 3 + AHEAD * engine.workers
+    results.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_error_names_its_chunk(engine: Engine):
+    with pytest.raises(ChunkError, match=r"(?s)^rows of 3: ValueError: no three today\n.*in fail"):
+        list(map_ordered(work.fail, range(6), engine, name=lambda chunk: f"rows of {chunk}"))
+    with pytest.raises(ChunkError, match=r"^3: row 3 of this file is not a row$"):
+        list(map_ordered(work.refuse, range(6), engine))
+
+
+def test_a_result_that_cannot_travel_names_its_chunk():
+    with pytest.raises(ChunkError, match=r"(?s)^3: .*pickle"):
+        list(map_ordered(work.unsendable, range(6), TWO))
+
+
+def test_a_dead_worker_names_what_it_may_have_worked_on():
+    with pytest.raises(ChunkError, match=r"a worker process died .* it worked on one of: .*chunk 3.*memory"):
+        list(map_ordered(work.die, range(6), TWO, name=lambda chunk: f"chunk {chunk}"))
+
+
+def test_work_that_cannot_travel_is_refused_before_anything_starts():
+    with pytest.raises((AttributeError, TypeError), match="pickle"):
+        list(map_ordered(lambda number: number, range(2), TWO))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_map_leaves_no_process(tmp_path: Path, number: int):
+    code = (
+        "import functools, sys; from mm15.dist.map import *; import map_fixture as work\n"
+        "if __name__ == '__main__':\n"
+        f"    list(map_ordered(functools.partial(work.sleep, {str(tmp_path)!r}), range(9), Engine(workers=2)))\n"
+    )
+    script = tmp_path.with_suffix(".py")
+    script.write_text(code)
+    paths = os.pathsep.join([str(Path(mm15.__file__).parents[1]), str(Path(work.__file__).parent)])
+    told = {**os.environ, "PYTHONPATH": paths}
+    started = subprocess.Popen([sys.executable, script], env=told, stderr=subprocess.PIPE, text=True)
+    _wait(lambda: len(list(tmp_path.iterdir())) == 2)
+    workers = [int(path.name) for path in tmp_path.iterdir()]
+    started.send_signal(number)
+    _, errors = started.communicate(timeout=60)
+    assert started.returncode != 0
+    _wait(lambda: not any(_alive(worker) for worker in workers))
+    if number == signal.SIGINT:
+        assert errors.strip().endswith("KeyboardInterrupt") and errors.count("Traceback") == 1
+
+
+def _alive(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def _wait(for_: object) -> None:
+    end = time.monotonic() + 60
+    while not for_():  # type: ignore[operator]
+        assert time.monotonic() < end, "waited a minute"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("told", "problem"),
+    [
+        ({"kind": "rays"}, "unknown engine 'rays'; known: pool, ray"),
+        ({"address": "head:6379"}, r"an address \(head:6379\) is for engine 'ray'"),
+        ({"workers": -1}, "workers must be 0"),
+    ],
+)
+def test_engines_that_are_none_are_refused(told: dict[str, object], problem: str):
+    with pytest.raises(ConfigError, match=problem):
+        Engine(**told)  # type: ignore[arg-type]
+
+
+def test_ray_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'mm15\[ray\]'"):
+        list(map_ordered(work.double, range(2), Engine("ray")))
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra 'ray'")
+def test_ray_gives_the_same_results_and_names_chunks():
+    told: list[int] = []
+    found = list(map_ordered(work.double, range(12), Engine("ray", workers=2), progress=told.append))
+    assert found == [2 * number for number in range(12)] and told == list(range(1, 13))
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra 'ray'")
+def test_ray_errors_name_their_chunk():
+    with pytest.raises(ChunkError, match=r"(?s)^rows of 3: ValueError: no three today"):
+        list(map_ordered(work.fail, range(6), Engine("ray", workers=2), name=lambda chunk: f"rows of {chunk}"))
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra 'ray'")
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "auto"])
+def test_an_address_without_a_cluster_is_refused_at_once(address: str):
+    with pytest.raises(ConfigError, match=f"no Ray cluster answers at '{address}': "):
+        list(map_ordered(work.double, range(2), Engine("ray", address)))
