@@ -1,0 +1,141 @@
+"""Clips: real short films cut and composed, with questions about order, number, direction and change.
+
+What is asked follows from how a clip was made: named drawings that move over photographs or over films, places joined
+by hard cuts, a film that stops. Needs PyAV (extra ``video``). Two files tell of the same clips, in
+``videos/<name>/``::
+
+    clips.jsonl (llava)   {"id": "clips/7", "video": "videos/clips/000007.mp4", "conversations": [
+                           {"from": "human", "value": "<video>\\nWhich way does the dog move?"},
+                           {"from": "gpt", "value": "left"}], "task": "direction", "frames": 24, "fps": 8,
+                           "width": 128, "height": 96, "cuts": [],
+                           "objects": [{"name": "dog", "boxes": [[0, 90, 30, 118, 60], ...]}]}
+    clips-choice.csv (video-qa, nextqa-csv)   video,question,answer,qid,type,a0,a1,...
+
+``objects`` gives every thing's box in every frame that shows it (frame, x1, y1, x2, y2), ``cuts`` the frames with which
+another place begins. Held out are drawings, photographs and films; of your films one in ten, by the hash of its bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mm15.base.rng import python_rng
+from mm15.build._clip_tasks import TASKS, Made
+from mm15.build._film import FPS, Film, open_films, write_clip
+from mm15.build._sources import write_sources
+from mm15.build.canvas import BuildReport, Save, build_rows
+from mm15.build.materials import Materials, Split
+from mm15.io.atomic import write_atomic
+
+OPTIONS = 5
+"""Columns of NExT-QA's files; every clip offers as many answers."""
+COLUMNS = ("video", "question", "answer", "qid", "type", *(f"a{k}" for k in range(OPTIONS)))
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What makes row i; picklable, so that processes open the films themselves."""
+
+    out: Path
+    name: str
+    split: Split
+    seed: int
+    materials: Materials
+    films: tuple[Film, ...]
+
+
+def build(
+    out: Path,
+    split: Split,
+    n: int,
+    seed: int,
+    materials: Materials,
+    input: Path | None = None,
+    name: str = "clips",
+    workers: int = 2,
+) -> list[BuildReport]:
+    """Write n clips and both files about them. Row i depends on (seed, split, name, i) and the films only.
+
+    Args:
+        input: a folder of your own films, used beside the shipped ones.
+
+    Raises:
+        MissingExtra: PyAV is not installed.
+        ConfigError: no such folder, or a file in it that is no film.
+    """
+    start = time.perf_counter()
+    films = open_films(materials, split, input)
+    (out / "videos" / name).mkdir(parents=True, exist_ok=True)
+    job = Job(out, name, split, seed, materials, films)
+    report = build_rows(out, name, n, partial(_row, job), workers)
+    (out / "images" / name).rmdir()  # clips have no pictures of their own
+    if not any((out / "images").iterdir()):
+        (out / "images").rmdir()
+    choices = [_choice(job, index) for index in range(n)]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *choices])
+    write_atomic(out / f"{name}-choice.csv", text.getvalue())
+    write_sources(out, _sources(name))
+    return [report, BuildReport(f"{name}-choice", n, time.perf_counter() - start)]
+
+
+def make(job: Job, index: int) -> Made:
+    """Clip ``index``: its frames, still undrawn, and what is asked. Tasks in turn, answers in turn within a task."""
+    rng = python_rng(job.seed, "clips", job.split, job.name, index)
+    turn, slot = divmod(index, len(TASKS))
+    return list(TASKS.values())[slot](job.materials, job.split, job.films, turn, rng)
+
+
+def _row(job: Job, index: int, save: Save) -> dict[str, Any]:
+    made = make(job, index)
+    video = _video(job.name, index)
+    write_clip(job.out / video, made.clip.frames())
+    return {
+        "id": f"{job.name}/{index}",
+        "video": video,
+        "conversations": [
+            {"from": "human", "value": f"<video>\n{made.question}"},
+            {"from": "gpt", "value": made.answer},
+        ],
+        "task": made.task,
+        "frames": len(made.clip),
+        "fps": FPS,
+        "width": made.clip.width,
+        "height": made.clip.height,
+        "cuts": made.clip.cuts,
+        "objects": made.clip.objects(),
+    }
+
+
+def _choice(job: Job, index: int) -> Sequence[object]:
+    """The same question with answers to choose from, in a random order."""
+    made = make(job, index)
+    rng = python_rng(job.seed, "clips", job.split, job.name, index, "choice")
+    others = [other for other in dict.fromkeys(made.others) if other != made.answer]
+    options = rng.sample([made.answer, *rng.sample(others, min(len(others), OPTIONS - 1))], min(len(others), OPTIONS - 1) + 1)
+    if len(options) < OPTIONS:
+        options += [text for text in ("none of these", "it cannot be said", "both", "neither of them") if text not in options]
+    options = options[:OPTIONS]
+    return (Path(_video(job.name, index)).stem, made.question, options.index(made.answer), index, made.task, *options)
+
+
+def _video(name: str, index: int) -> str:
+    return f"videos/{name}/{index:06d}.mp4"
+
+
+def _sources(name: str) -> list[dict[str, Any]]:
+    choice = {"mode": "nextqa-csv", "videos": f"videos/{name}"}
+    return [
+        {"name": name, "path": f"{name}.jsonl", "format": "llava", "category": "video"},
+        {"name": f"{name}-choice", "path": f"{name}-choice.csv", "format": "video-qa", "category": "video",
+         "options": choice},
+    ]  # fmt: skip
+
+
