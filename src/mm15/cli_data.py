@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -67,6 +68,55 @@ def data_show(
         *([entry.notes] if entry.notes else []),
     ]
     show(entry.model_dump(mode="json"), as_json, "\n".join([*about, *recipe_lines(entry)]))
+
+
+@data_app.command("recaption")
+def data_recaption(
+    bundle: Annotated[Path, typer.Argument(help="A bundle or run folder, best of a captioner recipe.")],
+    images: Annotated[Path, typer.Option(help="A folder of pictures, a sources.yaml, a recipe, or data files.")],
+    out: Annotated[Path, typer.Option(help="Folder to fill; the same command continues an interrupted one.")],
+    prompt: Annotated[str, typer.Option(help="What is asked; without it the picture opens a document.")] = "",
+    keep: Annotated[int, typer.Option(help="About how many captions shall stay, balanced by concept; 0: all.")] = 0,
+    per_concept: Annotated[float, typer.Option(help="Instead: about how many a concept may keep; 0: all.")] = 0,
+    concepts: Annotated[
+        Path | None, typer.Option(help="Words and phrases to balance, one a line; default: the captions' own.")
+    ] = None,
+    max_new_tokens: Annotated[int, typer.Option(help="Longest caption.")] = 128,
+    keep_cut: Annotated[bool, typer.Option(help="Keep captions that were cut off there.")] = False,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest word.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of draws and balance.")] = 0,
+    part: Annotated[
+        str, typer.Option(help="I/K: caption pictures I, I + K, ...; several machines share a set.")
+    ] = "0/1",
+    limit: Annotated[int, typer.Option(help="Only the first so many pictures; 0: all.")] = 0,
+    max_bad: Annotated[float, typer.Option(help="Share of pictures that may be unusable.")] = 0.01,
+    format: Annotated[str, typer.Option(help="Of data files, e.g. wds-pairs.")] = "",
+    data: Annotated[Path, typer.Option(help="Folder that a recipe's source paths start from.")] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Caption pictures with a bundle and keep a set that is balanced by concept."""
+    from mm15.bundle import load_bundle
+    from mm15.curate.balance import read_concepts
+    from mm15.curate.pictures import pictures_of
+    from mm15.curate.recaption import Settings, digest_of, parse_part, recaption
+
+    settings = Settings(
+        prompt=prompt,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        seed=seed,
+        per_concept=per_concept,
+        keep=keep,
+        concepts=read_concepts(concepts) if concepts else None,
+        keep_cut=keep_cut,
+        max_bad=max_bad,
+        part=parse_part(part),
+        limit=limit,
+    )
+    loaded = load_bundle(bundle)
+    pictures = pictures_of(images, format, data)
+    made = recaption(loaded, digest_of(bundle), pictures, out, settings, lambda line: print(line, file=sys.stderr))
+    show(made, as_json, made.text())
 
 
 def _short(size: int | None) -> str:

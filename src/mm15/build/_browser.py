@@ -38,9 +38,7 @@ NAMES = (
 """Programs that are looked for on the PATH, in this order."""
 VARIABLE = "MM15_CHROMIUM"
 """Environment variable that names the program instead."""
-FIX = (
-    f"install it (Debian, Ubuntu: apt-get install chromium), or say where it is with {VARIABLE}=/path/to/chromium"
-)
+FIX = f"install it (Debian, Ubuntu: apt-get install chromium), or say where it is with {VARIABLE}=/path/to/chromium"
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -86,7 +84,9 @@ def find_browser() -> str:
         ConfigError: there is none, or none for this system; says how to get one.
     """
     if sys.platform == "win32":
-        raise ConfigError(["the screens builder needs Linux or macOS: it talks to the browser through a pipe"], "screens")
+        raise ConfigError(
+            ["the screens builder needs Linux or macOS: it talks to the browser through a pipe"], "screens"
+        )
     named = os.environ.get(VARIABLE)
     if named:
         if found := shutil.which(named):
@@ -148,7 +148,7 @@ class Browser:
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
                 close_fds=False,
-                preexec_fn=inherit,  # noqa: PLW1509  (only two system calls)
+                preexec_fn=inherit,
                 start_new_session=True,  # Ctrl-C reaches us, and we end it in order
                 env=environment,
             )

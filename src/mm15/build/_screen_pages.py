@@ -1,30 +1,19 @@
 """Pages of a telephone's programs: our own HTML around real widgets, filled with real texts, drawings, photographs.
 
-What a page says of itself is true of it by construction: ``<meta name="description">`` its purpose in a phrase (several,
-as screen2words has), ``aria-label`` of a control what it does, of an icon its name. Held-out pages show no text,
-typeface, photograph, drawing or icon set of the training pages.
+What a page says of itself is true of it by construction: ``<meta name="description">`` its purpose in a phrase (or
+several, as screen2words has), ``aria-label`` of a control what it does, of an icon its name.
 """
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 
-from PIL import Image
-
-from mm15.build.canvas import photo_crop, with_article
-from mm15.build.interleaved import first_sentences
+from mm15.build._screen_kit import SIZES, Kit, theme
 from mm15.build.materials import Materials, Split
 
-SIZES = ((320, 568), (360, 640), (360, 720), (375, 667), (390, 844), (412, 732), (412, 915))
-"""Width and height of windows, in CSS pixels, of common telephones."""
-ACCENTS = ("#0a66c2", "#b3261e", "#1b7f4d", "#6750a4", "#c2570c", "#00687a", "#a1195b", "#3f51b5")
 PEOPLE = ("Ada", "Bruno", "Chen", "Dalia", "Emil", "Farah", "Goran", "Hana", "Ines", "Jonas", "Kira", "Luca", "Mina")
 SETTINGS = (
     ("wifi", "Wi-Fi"), ("bluetooth", "Bluetooth"), ("notification", "Notifications"), ("volume", "Sound"),
@@ -32,128 +21,13 @@ SETTINGS = (
     ("location", "Location"), ("globe", "Language"), ("cloud", "Backup"), ("camera", "Camera access"),
     ("microphone", "Microphone"), ("download", "Automatic updates"), ("eye", "Read receipts"), ("mail", "Mail alerts"),
 )  # fmt: skip
-Summaries = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page to open, and the window it is made for."""
-
-    kind: str
-    html: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class Kit:
-    """What pages are made of: materials of one side, and the page's own random numbers."""
-
-    materials: Materials
-    split: Split
-    rng: random.Random
-    icons: dict[str, str]
-
-    @cached_property
-    def words(self) -> list[str]:
-        return self.materials.words(self.split)
-
-    def icon(self, name: str) -> str:
-        """A named drawing; the name is its label."""
-        return self.icons[name].replace("<svg ", f'<svg role="img" aria-label="{name}" ', 1)
-
-    def mark(self, name: str, does: str, more: str = "") -> str:
-        """A button that shows an icon only."""
-        return f'<button class="mark {more}" aria-label="{html.escape(does)}">{self.icon(name)}</button>'
-
-    def title(self, low: int = 1, high: int = 3) -> str:
-        """A few words, the first with a capital."""
-        return " ".join(self.rng.sample(self.words, self.rng.randint(low, high))).capitalize()
-
-    def prose(self, limit: int) -> str:
-        return html.escape(first_sentences(self.rng.choice(self.materials.paragraphs(self.split)), limit))
-
-    def photo(self, width: int, height: int, look: str, about: str = "photo") -> str:
-        picture = photo_crop(self.materials.photos(self.split), width, height, self.rng)
-        return f'<img class="{look}" alt="{about}" src="{_data(picture, "JPEG")}">'
-
-    def thing(self, name: str, look: str) -> str:
-        """A drawing of a named object."""
-        picture = self.rng.choice(self.materials.pictures(name, self.split))
-        return f'<img class="{look}" alt="{with_article(name)}" src="{_data(picture, "PNG")}">'
-
-    def header(self, title: str, back: str = "back", *marks: str) -> str:
-        first = self.mark("back", "go back") if back == "back" else self.mark("menu", "open the menu")
-        return f"<header>{first}<h1>{html.escape(title)}</h1>{''.join(marks)}</header>"
-
-    def bar(self) -> str:
-        """A row of destinations at the lower edge."""
-        picked = self.rng.sample(["home", "search", "favorite", "profile", "cart", "message", "calendar"], 4)
-        return f'<nav class="bar">{"".join(self.mark(name, f"go to {name}") for name in picked)}</nav>'
-
-    def control(self, label: str) -> str:
-        """What a setting is changed with."""
-        kind = self.rng.choice(("switch", "switch", "switch", "range", "select", "value"))
-        named = f'aria-label="{html.escape(label.lower())}"'
-        if kind == "switch":
-            return f'<input type="checkbox" role="switch" {self.on()} aria-label="switch {html.escape(label.lower())}">'
-        if kind == "range":
-            return f'<input type="range" value="{self.rng.randint(10, 90)}" {named}>'
-        if kind == "select":
-            words = self.rng.sample(self.words, 3)
-            return f'<select class="drop" {named}>{"".join(f"<option>{word.capitalize()}" for word in words)}</select>'
-        return f'<span class="muted">{self.rng.choice(self.words)}</span>'
-
-    def on(self) -> str:
-        return self.rng.choice(("checked", ""))
-
-
-def make_page(materials: Materials, split: Split, index: int, rng: random.Random) -> Page:
-    """Page ``index``: kinds come in turn, all else is drawn."""
-    kind = list(KINDS)[index % len(KINDS)]
-    icon_set = rng.choice(materials.icon_files(split))
-    kit = Kit(materials, split, rng, materials.icons(icon_set))
-    width, height = rng.choice(SIZES)
-    title, summaries, body = KINDS[kind](kit)
-    head = [f"<title>{html.escape(title)}</title>", f"<style>{_theme(materials, split, rng)}</style>"]
-    head += [f'<meta name="description" content="{html.escape(summary)}">' for summary in summaries]
-    page = f'<!doctype html><html lang="en"><meta charset="utf-8">{"".join(head)}<body>{body}</body></html>'
-    return Page(kind, page, width, height)
-
-
-def _theme(materials: Materials, split: Split, rng: random.Random) -> str:
-    """The style sheet with the page's colours, sizes and typeface; the face travels in the page."""
-    font = rng.choice(materials.fonts(split))
-    accent, dark = rng.choice(ACCENTS), rng.random() < 0.3
-    colors = (
-        {"bg": "#121417", "fg": "#eceff1", "card": "#1d2126", "line": "#353b42", "muted": "#a9b2bb", "off": "#59626b"}
-        if dark
-        else {"bg": "#f4f5f7", "fg": "#1b1f23", "card": "#ffffff", "line": "#d9dde2", "muted": "#5c6670", "off": "#a7b0b9"}
-    )
-    if dark:
-        accent = {"#0a66c2": "#6db3ff", "#b3261e": "#ff8a80"}.get(accent, "#7fd1ae")
-    on_accent = "#101010" if dark else "#ffffff"
-    bar, on_bar = rng.choice(((accent, on_accent), (colors["card"], colors["fg"])))
-    colors |= {"accent": accent, "on-accent": on_accent, "bar": bar, "on-bar": on_bar}
-    colors |= {"radius": f"{rng.choice((2, 6, 10, 16))}px", "gap": f"{rng.choice((10, 14, 18))}px"}
-    colors |= {"size": f"{rng.choice((14, 15, 16, 17))}px"}
-    face = base64.b64encode(font.read_bytes()).decode()
-    rules = f'@font-face {{ font-family: Face; src: url("data:font/otf;base64,{face}"); }}\n'
-    rules += ":root {" + " ".join(f"--{name}: {value};" for name, value in colors.items()) + "}\n"
-    return rules + (materials.root / "screens" / "style.css").read_text(encoding="utf-8")
-
-
-def _data(picture: Image.Image, format: str) -> str:
-    file = io.BytesIO()
-    picture.save(file, format, quality=90)
-    return f"data:image/{format.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _rows(rows: Sequence[str], look: str = "list") -> str:
     return f'<div class="{look}">{"".join(rows)}</div>'
 
 
-Made = tuple[str, Summaries, str]
+Made = tuple[str, tuple[str, ...], str]
 """Title, what the page is for in a phrase or several, and its body."""
 
 
@@ -175,7 +49,8 @@ def _login(kit: Kit) -> Made:
         f'<p class="muted">Sign in to continue</p>'
         '<input class="field" type="email" placeholder="E-mail address" aria-label="enter your e-mail address">'
         '<input class="field" type="password" placeholder="Password" aria-label="enter your password">'
-        f'<label class="row"><input type="checkbox" {kit.on()} aria-label="stay signed in"> <span>Remember me</span></label>'
+        f'<label class="row"><input type="checkbox" {kit.on()} aria-label="stay signed in"> '
+        "<span>Remember me</span></label>"
         '<button class="main" aria-label="sign in to the account">Sign in</button>'
         '<a href="#forgot">Forgot password?</a>'
         f'<div class="row"><span class="muted">New here?</span>'
@@ -206,9 +81,12 @@ def _article(kit: Kit) -> Made:
     paragraphs = "".join(f"<p>{kit.prose(220)}</p>" for _ in range(kit.rng.randint(1, 3)))
     body = (
         kit.header("News", "back", kit.mark("share", "share the article"), kit.mark("bookmark", "keep the article"))
-        + f'<main><h2>{title}</h2><span class="muted">By {kit.rng.choice(PEOPLE)}, {kit.rng.randint(2, 14)} min read</span>'
-        + f'{kit.photo(340, 150, "wide")}{paragraphs}<div class="row"><button class="plain" aria-label="follow the author">'
-        + f'Follow</button>{kit.mark("favorite", "like the article")}{kit.mark("message", "read the comments")}</div></main>'
+        + f'<main><h2>{title}</h2><span class="muted">By {kit.rng.choice(PEOPLE)}, {kit.rng.randint(2, 14)} min read'
+        + f'</span>{kit.photo(340, 150, "wide")}{paragraphs}<div class="row">'
+        + '<button class="plain" aria-label="follow the author">Follow</button>'
+        + kit.mark("favorite", "like the article")
+        + kit.mark("message", "read the comments")
+        + "</div></main>"
     )
     return title, ("page of a news article", "an article with a photo and its text"), body
 
@@ -219,7 +97,8 @@ def _shop(kit: Kit) -> Made:
         price = f"${kit.rng.randint(1, 90)}.{kit.rng.choice(('00', '50', '99'))}"
         cards.append(
             f'<div class="card stack">{kit.thing(name, "thing")}<h3>{name.capitalize()}</h3><div class="row between">'
-            f'<span>{price}</span><button class="main" aria-label="put the {name} into the cart">Add</button></div></div>'
+            f'<span>{price}</span><button class="main" aria-label="put the {name} into the cart">Add</button>'
+            "</div></div>"
         )
     chips = "".join(f'<button class="chip">{word.capitalize()}</button>' for word in kit.rng.sample(kit.words, 3))
     body = (
@@ -250,7 +129,8 @@ def _player(kit: Kit) -> Made:
         + f'<div class="row" style="width:100%"><span class="muted">{clock[0]}</span><input class="grow" type="range" '
         + f'max="{length}" value="{at}" aria-label="move within the song"><span class="muted">{clock[1]}</span></div>'
         + f'<div class="row">{keys}</div><div class="row">{kit.icon("volume")}<input type="range" '
-        + f'value="{kit.rng.randint(5, 95)}" aria-label="change the volume">{kit.mark("favorite", "like the song")}</div></main>'
+        + f'value="{kit.rng.randint(5, 95)}" aria-label="change the volume">{kit.mark("favorite", "like the song")}'
+        + "</div></main>"
     )
     return song, ("music player playing a song", "page of a song with its cover and playback controls"), body
 
@@ -271,7 +151,8 @@ def _todo(kit: Kit) -> Made:
         + f'<main><div class="tabs" role="tablist">{tabs}</div><div class="row"><input class="field grow" type="text" '
         + 'placeholder="New task" aria-label="write a new task"><button class="main" aria-label="add the new task">Add'
         + f"</button></div>{_rows(tasks)}<span class='muted'>Progress</span>"
-        + f'<progress max="100" value="{kit.rng.randint(5, 95)}" aria-label="share of tasks that are done"></progress></main>'
+        + f'<progress max="100" value="{kit.rng.randint(5, 95)}" aria-label="share of tasks that are done"></progress>'
+        + "</main>"
     )
     return "Tasks", ("list of tasks with checkboxes", "to-do list of an app for tasks"), body
 
@@ -283,21 +164,24 @@ def _checkout(kit: Kit) -> Made:
         f'aria-label="choose this way of delivery"><span class="grow">{way}</span></label>'
         for k, way in enumerate(ways)
     ]
+    cities = "".join(f"<option>{kit.title(1, 1)}" for _ in range(3))
     total = f"${kit.rng.randint(10, 400)}.{kit.rng.randint(10, 99)}"
     body = (
         kit.header("Checkout", "back", kit.mark("help", "get help"))
         + '<main><input class="field" type="text" placeholder="Full name" aria-label="enter your full name">'
         + '<input class="field" type="tel" placeholder="Phone number" aria-label="enter your phone number">'
-        + f'<select class="drop" aria-label="choose a city">{"".join(f"<option>{kit.title(1, 1)}" for _ in range(3))}</select>'
+        + f'<select class="drop" aria-label="choose a city">{cities}</select>'
         + f'<h3>Delivery</h3>{_rows(radios)}<div class="row between"><span>Total</span><span>{total}</span></div>'
-        + f'<button class="main" aria-label="pay for the order">Pay now</button></main>'
+        + '<button class="main" aria-label="pay for the order">Pay now</button></main>'
     )
     return "Checkout", ("page to pay for an order", "checkout form with delivery options and the total"), body
 
 
 def _dialog(kit: Kit) -> Made:
     _, _, below = kit.rng.choice((_settings, _inbox, _shop))(kit)
-    ask, yes = kit.rng.choice((("Delete this item?", "Delete"), ("Leave without saving?", "Leave"), ("Sign out?", "Sign out")))
+    ask, yes = kit.rng.choice(
+        (("Delete this item?", "Delete"), ("Leave without saving?", "Leave"), ("Sign out?", "Sign out"))
+    )
     body = (
         f'{below}<div class="veil"><div class="dialog" role="dialog"><h2>{ask}</h2><p>{kit.prose(90)}</p>'
         f'<div class="row end"><button class="bare" aria-label="close without a change">Cancel</button>'
@@ -312,12 +196,16 @@ def _table(kit: Kit) -> Made:
     first = kit.rng.randint(0, max(0, len(table.rows) - 8))
     head = "".join(f"<th>{html.escape(column)}</th>" for column in table.columns[:wide])
     rows = "".join(
-        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row[:wide])}</tr>" for row in table.rows[first : first + 8]
+        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row[:wide])}</tr>"
+        for row in table.rows[first : first + 8]
     )
     body = (
-        kit.header("Data", "back", kit.mark("download", "download the table"), kit.mark("refresh", "load the table again"))
-        + f"<main><h2>{html.escape(table.name.capitalize())}</h2><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
-        + '</table><div class="row end"><button class="plain" aria-label="show the rows before these">Previous</button>'
+        kit.header(
+            "Data", "back", kit.mark("download", "download the table"), kit.mark("refresh", "load the table again")
+        )
+        + f"<main><h2>{html.escape(table.name.capitalize())}</h2><table><thead><tr>{head}</tr></thead>"
+        + f'<tbody>{rows}</tbody></table><div class="row end">'
+        + '<button class="plain" aria-label="show the rows before these">Previous</button>'
         + '<button class="main" aria-label="show the rows after these">Next</button></div></main>'
     )
     return table.name, (f"table of {table.name}", "page with a table of data"), body
@@ -326,13 +214,16 @@ def _table(kit: Kit) -> Made:
 def _profile(kit: Kit) -> Made:
     person = kit.rng.choice(PEOPLE)
     counts = "".join(
-        f'<div class="stack center grow" style="gap:0"><h3>{kit.rng.randint(1, 999)}</h3><span class="muted">{what}</span></div>'
+        f'<div class="stack center grow" style="gap:0"><h3>{kit.rng.randint(1, 999)}</h3>'
+        f'<span class="muted">{what}</span></div>'
         for what in ("Posts", "Followers", "Following")
     )
     photos = "".join(kit.photo(120, 96, "tile") for _ in range(6))
     face = kit.thing(kit.rng.choice(kit.materials.names), "face")
     body = (
-        kit.header(person, "back", kit.mark("notification", "show the notifications"), kit.mark("more", "show more options"))
+        kit.header(
+            person, "back", kit.mark("notification", "show the notifications"), kit.mark("more", "show more options")
+        )
         + f'<main><div class="row">{face}{counts}</div><p>{kit.prose(100)}</p><div class="row">'
         + f'<button class="main grow" aria-label="follow {person}">Follow</button>'
         + f'<button class="plain grow" aria-label="write to {person}">Message</button></div>'
@@ -350,8 +241,9 @@ def _weather(kit: Kit) -> Made:
     ]
     body = (
         kit.header(place, "menu", kit.mark("location", "use my location"), kit.mark("add", "add a place"))
-        + f'<main class="center"><h2>{kit.rng.randint(-9, 34)} C now</h2><p class="muted">Humidity {kit.rng.randint(20, 99)} %'
-        + f'</p><progress max="100" value="{kit.rng.randint(5, 95)}" aria-label="chance of rain"></progress>'
+        + f'<main class="center"><h2>{kit.rng.randint(-9, 34)} C now</h2>'
+        + f'<p class="muted">Humidity {kit.rng.randint(20, 99)} %</p>'
+        + f'<progress max="100" value="{kit.rng.randint(5, 95)}" aria-label="chance of rain"></progress>'
         + f'<div style="width:100%">{_rows(days)}</div><label class="row"><span>Celsius</span>'
         + f'<input type="checkbox" role="switch" {kit.on()} aria-label="switch the unit of temperature"></label></main>'
     )
@@ -375,7 +267,24 @@ KINDS: dict[str, Callable[[Kit], Made]] = {
 """Kind of page → how it is made; pages take them in turn."""
 
 
-def user_pages(folder: Path) -> list[Path]:
-    """HTML files of a folder at any depth, sorted."""
-    found = [file for file in folder.rglob("*") if file.suffix.lower() in (".html", ".htm", ".xhtml") and file.is_file()]
-    return sorted(found)
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page to open, and the window it is made for."""
+
+    kind: str
+    html: str
+    width: int
+    height: int
+
+
+def make_page(materials: Materials, split: Split, index: int, rng: random.Random) -> Page:
+    """Page ``index``: kinds come in turn, all else is drawn."""
+    kind = list(KINDS)[index % len(KINDS)]
+    icon_set = rng.choice(materials.icon_files(split))
+    kit = Kit(materials, split, rng, materials.icons(icon_set))
+    width, height = rng.choice(SIZES)
+    title, summaries, body = KINDS[kind](kit)
+    head = [f"<title>{html.escape(title)}</title>", f"<style>{theme(materials, split, rng)}</style>"]
+    head += [f'<meta name="description" content="{html.escape(summary)}">' for summary in summaries]
+    page = f'<!doctype html><html lang="en"><meta charset="utf-8">{"".join(head)}<body>{body}</body></html>'
+    return Page(kind, page, width, height)

@@ -32,8 +32,8 @@ WORDINGS = {
     "find_icons": ("Where are the {} icons?", "Find all {} icons.", "Give the boxes of the {} icons."),
     "find_widget": ("Where is {}?", "Find {}.", "Give the box of {}."),
 }
+ROW = 8
 BOX = "<bbox_location0>"
-PLURALS = {"checkbox": "checkboxes"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +145,18 @@ TASKS: dict[str, Callable[[Screen, random.Random], Ask | None]] = {
 
 
 def reading_order(elements: list[Element]) -> list[Element]:
-    """Top to bottom in bands of 12 px, then left to right."""
-    return sorted(elements, key=lambda one: ((one.box[1] + one.box[3]) // 24, one.box[0]))
+    """Row by row, in a row left to right; the middles of a row's elements lie within ``ROW`` px below its highest."""
+    rows: list[list[Element]] = []
+    for one in sorted(elements, key=_middle):
+        if rows and _middle(one) - _middle(rows[-1][0]) <= ROW:
+            rows[-1].append(one)
+        else:
+            rows.append([one])
+    return [one for row in rows for one in sorted(row, key=lambda one: one.box[0])]
+
+
+def _middle(element: Element) -> float:
+    return (element.box[1] + element.box[3]) / 2
 
 
 def _called(element: Element) -> str:

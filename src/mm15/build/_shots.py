@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from mm15.build._browser import Browser, PageError
@@ -44,7 +45,8 @@ FEWEST = 3
 class Element:
     """Something on a screen. ``parent`` is the number of the element around it, -1 for none.
 
-    ``label`` is what the page says of a control's use (or of a picture), ``mark`` what an icon shows; both may be empty.
+    ``label`` is what the page says of a control's use (or of a picture), ``mark`` what an icon shows; each may be
+    empty.
     """
 
     type: str
@@ -111,7 +113,7 @@ def take(browser: Browser, assets: Path, page: Path, width: int, height: int, pl
 
 
 def visible(found: list[dict[str, Any]], picture: Image.Image) -> list[Element]:
-    """Probed elements in whole pixels, without those of which nothing shows; children of such move up to their parent."""
+    """Probed elements in whole pixels, without those of which nothing shows; their children move up."""
     elements: list[Element] = []
     place: dict[int, int] = {-1: -1}
     grey = picture.convert("L")
@@ -124,8 +126,8 @@ def visible(found: list[dict[str, Any]], picture: Image.Image) -> list[Element]:
             min(picture.width, -int(-x2 // 1)),
             min(picture.height, -int(-y2 // 1)),
         )
-        low, high = grey.crop(box).getextrema()
-        if high - low < CONTRAST:
+        levels = np.asarray(grey.crop(box))
+        if int(levels.max()) - int(levels.min()) < CONTRAST:
             place[number] = parent
             continue
         place[number] = len(elements)

@@ -1,7 +1,7 @@
 """A screen as RICO's annotations describe one: its view hierarchy, and the rows of three sets about it.
 
-Bounds count on a canvas whose longer side is 2560 (``datasets/rico_ui.py`` turns them back). A node is found by its path
-of child numbers below the root, or by its ``pointer``.
+Bounds count on a canvas whose longer side is 2560 (``datasets/rico_ui.py`` turns them back). A node is found by its
+path of child numbers below the root, or by its ``pointer``.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ by hard cuts, a film that stops. Needs PyAV (extra ``video``). Two files tell of
 
     clips.jsonl (llava)   {"id": "clips/7", "video": "videos/clips/000007.mp4", "conversations": [
                            {"from": "human", "value": "<video>\\nWhich way does the dog move?"},
-                           {"from": "gpt", "value": "left"}], "task": "direction", "frames": 24, "fps": 8,
-                           "width": 128, "height": 96, "cuts": [],
+                           {"from": "gpt", "value": "left"}], "task": "direction", "options": ["up", "left", ...],
+                           "frames": 24, "fps": 8, "video_w": 128, "video_h": 96, "cuts": [],
                            "objects": [{"name": "dog", "boxes": [[0, 90, 30, 118, 60], ...]}]}
     clips-choice.csv (video-qa, nextqa-csv)   video,question,answer,qid,type,a0,a1,...
 
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import csv
 import io
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,9 +34,11 @@ from mm15.build._sources import write_sources
 from mm15.build.canvas import BuildReport, Save, build_rows
 from mm15.build.materials import Materials, Split
 from mm15.io.atomic import write_atomic
+from mm15.io.jsonl import read_jsonl
 
 OPTIONS = 5
 """Columns of NExT-QA's files; every clip offers as many answers."""
+FILLERS = ("none of these", "it cannot be told")
 COLUMNS = ("video", "question", "answer", "qid", "type", *(f"a{k}" for k in range(OPTIONS)))
 
 
@@ -78,7 +81,7 @@ def build(
     (out / "images" / name).rmdir()  # clips have no pictures of their own
     if not any((out / "images").iterdir()):
         (out / "images").rmdir()
-    choices = [_choice(job, index) for index in range(n)]
+    choices = [_choice(row) for _, row in read_jsonl(out / f"{name}.jsonl")]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *choices])
     write_atomic(out / f"{name}-choice.csv", text.getvalue())
@@ -105,25 +108,29 @@ def _row(job: Job, index: int, save: Save) -> dict[str, Any]:
             {"from": "gpt", "value": made.answer},
         ],
         "task": made.task,
+        "options": _options(made, python_rng(job.seed, "clips", job.split, job.name, index, "options")),
         "frames": len(made.clip),
         "fps": FPS,
-        "width": made.clip.width,
-        "height": made.clip.height,
+        "video_w": made.clip.width,
+        "video_h": made.clip.height,
         "cuts": made.clip.cuts,
         "objects": made.clip.objects(),
     }
 
 
-def _choice(job: Job, index: int) -> Sequence[object]:
-    """The same question with answers to choose from, in a random order."""
-    made = make(job, index)
-    rng = python_rng(job.seed, "clips", job.split, job.name, index, "choice")
+def _options(made: Made, rng: random.Random) -> list[str]:
+    """The answer among wrong ones, in a random order; where there are too few, ways of saying none of them."""
     others = [other for other in dict.fromkeys(made.others) if other != made.answer]
-    options = rng.sample([made.answer, *rng.sample(others, min(len(others), OPTIONS - 1))], min(len(others), OPTIONS - 1) + 1)
-    if len(options) < OPTIONS:
-        options += [text for text in ("none of these", "it cannot be said", "both", "neither of them") if text not in options]
-    options = options[:OPTIONS]
-    return (Path(_video(job.name, index)).stem, made.question, options.index(made.answer), index, made.task, *options)
+    count = min(len(others), OPTIONS - 1)
+    options = [made.answer, *rng.sample(others, count), *FILLERS[: OPTIONS - 1 - count]]
+    return rng.sample(options, OPTIONS)
+
+
+def _choice(row: dict[str, Any]) -> Sequence[object]:
+    question = row["conversations"][0]["value"].removeprefix("<video>\n")
+    number = row["options"].index(row["conversations"][1]["value"])
+    name = Path(row["video"]).stem
+    return (name, question, number, row["id"], row["task"], *row["options"])
 
 
 def _video(name: str, index: int) -> str:
@@ -137,5 +144,3 @@ def _sources(name: str) -> list[dict[str, Any]]:
         {"name": f"{name}-choice", "path": f"{name}-choice.csv", "format": "video-qa", "category": "video",
          "options": choice},
     ]  # fmt: skip
-
-

@@ -39,7 +39,8 @@ from typing import Any
 from mm15.base.errors import ConfigError
 from mm15.base.rng import python_rng, seed_of
 from mm15.build._browser import Browser, PageError, find_browser
-from mm15.build._screen_pages import SIZES, make_page, user_pages
+from mm15.build._screen_kit import SIZES
+from mm15.build._screen_pages import make_page
 from mm15.build._screen_tasks import TASKS, ask_of
 from mm15.build._shots import Screen, take
 from mm15.build._sources import write_sources
@@ -48,6 +49,7 @@ from mm15.build.canvas import BuildReport
 from mm15.build.materials import WORD_FOLDS, Materials, Split
 from mm15.io.jsonl import write_jsonl
 
+ENDINGS = (".html", ".htm", ".xhtml")
 QUALITY = 92
 """JPEG: letters stay sharp."""
 PLACES = 4
@@ -220,13 +222,15 @@ def _side(folder: Path, split: Split) -> list[Path]:
     """Pages of a folder on one side of the split."""
     if not folder.is_dir():
         raise ConfigError([f"no such folder: {folder}"], "screens")
-    pages = user_pages(folder)
+    pages = sorted(file for file in folder.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file())
     if not pages:
-        raise ConfigError([f"no .html, .htm or .xhtml file in {folder}"], "screens")
+        raise ConfigError([f"no page ({', '.join(ENDINGS)}) in {folder}"], "screens")
     held = [seed_of(0, "fold", hashlib.sha256(page.read_bytes()).hexdigest()) % WORD_FOLDS == 0 for page in pages]
     side = [page for page, out in zip(pages, held, strict=True) if out == (split == "heldout")]
     if not side:
-        raise ConfigError([f"none of the {len(pages)} pages in {folder} is on the side '{split}'; give more"], "screens")
+        raise ConfigError(
+            [f"none of the {len(pages)} pages in {folder} is on the side '{split}'; give more"], "screens"
+        )
     return side
 
 
@@ -250,5 +254,3 @@ def _annotated(name: str, split: Split) -> list[dict[str, Any]]:
          "options": {"task": task, "split": side}}
         for task, file in ANNOTATIONS.items()
     ]  # fmt: skip
-
-

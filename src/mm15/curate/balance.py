@@ -15,6 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -26,16 +27,16 @@ LONGEST = 3
 """Words of the longest phrase that is looked for."""
 COMMON = 2
 """Captions that must use a word or pair before it is a concept of its own accord."""
-STOP = frozenset(
-    """a about above across after against all along also an and another any are around as at away back be because been
-    before behind being below beneath beside between both but by can close could do does down each either else
-    every few for from front had has have he her here him his how i if in inside into is it its itself just left like
-    many may more most much near next no nor not of off on one only onto or other others out outside over own part
-    picture pictures photo photograph image images shows showing shown right seen see several she side so some such
-    than that the their them then there these they thing things this those through to together top toward towards
-    two under until up upon very visible was were what when where which while who whose will with within without you"""
-    .split()
-)  # fmt: skip
+_STOP_WORDS = """
+    a about above across after against all along also an and another any are around as at away back be because been
+    before behind being below beneath beside between both but by can close could did do does down each either else every
+    few for from front had has have he her here him his how if in inside into is it its itself just left like many may
+    more most much near next no nor not of off on one only onto or other others out outside over own part picture
+    pictures photo photograph image images shows showing shown right seen see several she side so some such than that
+    the their them then there these they thing things this those through to together top toward towards two under until
+    up upon very visible was were what when where which while who whose will with within without you
+"""
+STOP = frozenset(_STOP_WORDS.split())
 """Words that are no concepts by themselves."""
 
 Captions = Callable[[], Iterable[tuple[str, str]]]
@@ -84,7 +85,7 @@ def own_concepts(captions: Captions, common: int = COMMON) -> list[str]:
     for _, caption in captions():
         words = _words(caption)
         said = {word for word in words if len(word) > 2 and word not in STOP}
-        pairs = {f"{a} {b}" for a, b in zip(words, words[1:], strict=False) if a not in STOP and b not in STOP}
+        pairs = {f"{a} {b}" for a, b in pairwise(words) if a not in STOP and b not in STOP}
         counts.update(said | pairs)
     return sorted(name for name, count in counts.items() if count >= common)
 

@@ -10,11 +10,17 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Protocol
 
+from pydantic import Field
+
+from mm15.base.config import Strict, read_yaml, validate
 from mm15.base.errors import ConfigError, SkipSample
 from mm15.base.types import MediaRef
-from mm15.data.source import Source
+from mm15.data.source import Source, SourceConfig, open_sources
 from mm15.io.media import read_bytes
+from mm15.train.recipe import load_recipe
 
+LISTED = "sources.yaml"
+"""The name of the file that says how the data files beside it are read."""
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 BEGINNINGS = {
     b"\x89PNG": "png",
@@ -128,3 +134,33 @@ def copy_picture(media: MediaRef, folder: Path, stem: str) -> str:
         raise SkipSample("not a picture file by itself; give pictures", str(media))
     (folder / f"{stem}.{ending}").write_bytes(data)
     return f"{stem}.{ending}"
+
+
+def pictures_of(path: Path, format: str = "", data: Path = Path()) -> Pictures:
+    """The pictures that a path or name stands for.
+
+    Args:
+        path: a folder of pictures; a ``sources.yaml`` or the folder it lies in; a recipe or the name of a shipped one;
+            or, with ``format``, data files: a file, folder or pattern, as a source's ``path``.
+        data: folder that a recipe's paths start from.
+
+    Raises:
+        ConfigError: nothing there, or everything that is wrong with what is.
+    """
+    if format:
+        told = {"name": "images", "path": str(path), "format": format, "category": "caption"}
+        return SourcePictures([Source(validate(SourceConfig, told, str(path)))])
+    listed = path / LISTED if path.is_dir() else path
+    if path.is_dir() and not listed.is_file():
+        return FolderPictures(path)
+    if listed.name == LISTED and listed.is_file():
+        return SourcePictures(open_sources(validate(_Listed, read_yaml(listed), str(listed)).sources, listed.parent))
+    if path.suffix in (".yaml", ".yml") or not (path.suffix or path.exists()):
+        return SourcePictures(open_sources(load_recipe(path).sources, data))
+    raise ConfigError(
+        [f"{path}: give a folder of pictures, a {LISTED}, a recipe, or data files with --format"], "--images"
+    )
+
+
+class _Listed(Strict):
+    sources: list[SourceConfig] = Field(min_length=1)

@@ -12,8 +12,8 @@ captions and then on about 8 thousand human ones of a paragraph (about 70 tokens
     images/, sources.yaml pictures that are no files of a folder, and how to read the rows
     report.json           counts
 
-Several machines share a set by parts (``part=(i, k)``): each captions pictures i, i + k, ... into a raw file of its own;
-the one that finds all parts finished writes the rest.
+Several machines share a set by parts (``part=(i, k)``): each captions pictures i, i + k, ... into a raw file of its
+own; the one that finds all parts finished writes the rest.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import heapq
 import json
 import os
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -85,6 +86,18 @@ class Recaptioned:
     kept: int = 0
     balance: str = ""
 
+    def text(self) -> str:
+        """The same for people, and what to do next."""
+        lines = [f"{self.captioned:,} of {self.pictures:,} pictures captioned, {self.unreadable:,} unusable"]
+        if not self.finished:
+            return f"{lines[0]}; other parts are not finished: the last of them writes {self.folder}/{CAPTIONS}"
+        lines += [f"  left out, {why}: {count:,}" for why, count in self.dropped.items()]
+        lines += [
+            self.balance,
+            f"{self.folder}/{CAPTIONS}: {self.kept:,} captions. Next: mm15 data check {self.folder}",
+        ]
+        return "\n".join(lines)
+
 
 def recaption(
     bundle: Bundle,
@@ -92,14 +105,14 @@ def recaption(
     pictures: Pictures,
     out: Path,
     settings: Settings,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Recaptioned:
     """Caption a set of pictures; the same call goes on where an earlier one stopped.
 
     Args:
         digest: of the bundle, see ``digest_of``.
         out: the folder to fill.
-        progress: called with (captioned, of how many) after every batch.
+        progress: called with a line of text after every batch.
 
     Raises:
         ConfigError: settings out of range, or ``out`` holds captions of another bundle, prompt or set.
@@ -113,6 +126,7 @@ def recaption(
     done = _finish_line(raw)
     numbers = [number for number in range(own, count, parts) if number not in done]
     total, bad = len(range(own, count, parts)), sum(done.values())
+    earlier, start = len(done), time.perf_counter()
     with raw.open("a", encoding="utf-8") as file:
         for rows in _captioned(bundle, pictures, numbers, settings):
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -127,11 +141,28 @@ def recaption(
                     f"Repair or remove them, or raise it; captions made so far are kept in {raw}:\n{first[:2000]}"
                 )
             if progress:
-                progress(len(done), total)
+                progress(_progress(len(done), total, len(done) - earlier, time.perf_counter() - start))
     finished = sum(1 for _ in _rows(out, parts)) == count
     if not finished:
         return Recaptioned(str(out), count, len(done), False, bad)
     return _choose(pictures, out, settings, count)
+
+
+def parse_part(text: str) -> tuple[int, int]:
+    """``I/K`` as two numbers.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    own, _, parts = text.partition("/")
+    if not (own.isdecimal() and parts.isdecimal()):
+        raise ConfigError([f"expected I/K, e.g. 0/8, found '{text}'"], "--part")
+    return int(own), int(parts)
+
+
+def _progress(done: int, total: int, fresh: int, seconds: float) -> str:
+    rate = fresh / max(seconds, 1e-9)
+    return f"{done:,} of {total:,} pictures, {rate:.1f} a second, {(total - done) / max(rate, 1e-9):,.0f} s to go"
 
 
 def digest_of(bundle: Path) -> str:
@@ -230,7 +261,8 @@ def _choose(pictures: Pictures, out: Path, settings: Settings, count: int) -> Re
             name = row["key"]
             if pictures.folder is None:
                 try:
-                    name = f"{IMAGES}/{copy_picture(pictures.picture(row['n']).media, out / IMAGES, f'{row["n"]:09d}')}"
+                    media, stem = pictures.picture(row["n"]).media, format(row["n"], "09d")
+                    name = f"{IMAGES}/{copy_picture(media, out / IMAGES, stem)}"
                 except SkipSample:
                     dropped["not a picture file by itself"] += 1
                     continue
@@ -334,7 +366,9 @@ def _check_asked(out: Path, digest: str, pictures: Pictures, count: int, setting
     file = out / ASKED
     if file.is_file():
         before = json.loads(file.read_text(encoding="utf-8"))
-        changed = [f"{name}: {before.get(name)!r}, now {value!r}" for name, value in asked.items() if before.get(name) != value]
+        changed = [
+            f"{name}: {before.get(name)!r}, now {value!r}" for name, value in asked.items() if before.get(name) != value
+        ]
         if changed:
             raise ConfigError([*changed, f"{out} holds captions made otherwise; give another --out"], str(file))
     else:
