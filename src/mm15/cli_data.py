@@ -1,4 +1,4 @@
-"""The verbs of data sets: build, list, show. Heavy imports live inside a verb."""
+"""The verbs of data sets: build, list, show, recaption. Heavy imports live inside a verb."""
 
 from __future__ import annotations
 

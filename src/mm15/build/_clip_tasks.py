@@ -236,7 +236,7 @@ def _cuts(stage: Stage, turn: int) -> Made:
     scenes: list[Scene] = []
     while len(scenes) <= count:
         places = stage.place(stage.rng.randint(6, 9))
-        # Two grey walls look alike, and a lively film jumps by itself: a cut must be seen, and nothing else look like one.
+        # Two grey walls look alike, and a lively film jumps by itself: a cut must be seen, and be the only jump.
         calm = max(_change_between(one, other) for one, other in pairwise(places)) < CLEAR / 2
         if calm and (not scenes or _change_between(scenes[-1].places[-1], places[0]) > CLEAR):
             scenes.append(Scene(places))

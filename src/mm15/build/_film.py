@@ -150,7 +150,7 @@ def write_clip(path: Path, frames: Iterable[Image.Image]) -> None:
         stream.pix_fmt = "yuv420p"
         # Look-ahead and adaptive quantisation of x264 read memory that was never written: bytes would vary.
         steady = {"tune": "zerolatency", "x264-params": "mbtree=0:aq-mode=0"}
-        stream.options = {"crf": "18", "preset": "fast", "threads": "1", **steady}
+        stream.options = {"crf": "16", "preset": "fast", "threads": "1", **steady}
         stream.codec_context.thread_count = 1
         for number, picture in enumerate(frames):
             if number == 0:

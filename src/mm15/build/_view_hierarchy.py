@@ -17,7 +17,6 @@ from typing import Any
 
 from mm15.build._shots import Element, Screen
 from mm15.build.materials import Split
-from mm15.datasets.rico_ui import CANVAS
 from mm15.io.atomic import write_atomic
 
 ANNOTATIONS = {
@@ -42,6 +41,8 @@ CLASSES = {
     "toggle": "android.widget.Switch",
 }
 """Kind of element → the Android class of the same use."""
+CANVAS = 2560
+"""Longer side that RICO's bounds count on."""
 CAPTIONS, TAPS = 3, 2
 """Most captioned controls of a screen, and most elements of each answer about taps."""
 

@@ -74,7 +74,9 @@ def test_every_file_has_the_frames_the_size_and_the_rate_of_its_row(built: Path,
         assert row["video_w"] != row["video_h"] and row["video_w"] % 2 == row["video_h"] % 2 == 0
         with av.open(str(built / split / row["video"])) as container:
             assert container.streams.video[0].average_rate == FPS == row["fps"]
-    assert Counter(row["task"] for row in rows(built / split)) == dict.fromkeys(TASKS, (N if split == "train" else 24) // 6)
+    assert Counter(row["task"] for row in rows(built / split)) == dict.fromkeys(
+        TASKS, (N if split == "train" else 24) // 6
+    )
 
 
 def test_a_thing_moves_the_way_that_is_said(built: Path):
@@ -104,7 +106,9 @@ def test_the_order_of_things_is_that_of_the_frames(built: Path):
         spans = [(min(boxes(entry)), max(boxes(entry))) for entry in row["objects"]]
         assert spans == sorted(spans) and len(set(names)) == 3
         assert [first for first, _ in spans[1:]] == row["cuts"] and spans[-1][1] == row["frames"] - 1
-        expected = {f"What is shown {word}?": name for word, name in zip(("first", "second", "third"), names, strict=True)}
+        expected = {
+            f"What is shown {word}?": name for word, name in zip(("first", "second", "third"), names, strict=True)
+        }
         expected |= {f"What is shown right after the {a}?": b for a, b in pairwise(names)}
         assert expected[question] == answer
     assert len({asked(row)[0].split(" the ")[0] for row in rows(built / "train", "order")}) == 4
@@ -126,7 +130,10 @@ def test_visits_are_counted_as_they_are_shown(built: Path):
         shown = sorted(boxes(row["objects"][0]))
         visits = 1 + sum(b - a > 1 for a, b in pairwise(shown))
         question, answer = asked(row)
-        assert (question, answer) == (f"How many times does the {row['objects'][0]['name']} cross the picture?", str(visits))
+        assert (question, answer) == (
+            f"How many times does the {row['objects'][0]['name']} cross the picture?",
+            str(visits),
+        )
         frames, places = decoded(built / "train", row), boxes(row["objects"][0])
         empty = next(k for k in range(row["frames"]) if k not in places)
         middle = shown[len(shown) // 2 // visits]
@@ -162,7 +169,7 @@ def test_the_picture_stands_still_in_the_half_that_is_said_and_moves_in_the_othe
             steps = [change(frames[k - 1], frames[k]) for k in range(1, len(frames))]
             halves = {"first half": steps[: half - 1], "second half": steps[half:]}
             still, moving = halves.pop(asked(row)[1]), next(iter(halves.values()))
-            assert max(still) < 1.0 and np.mean(moving) > 2 * max(still) and np.mean(moving) > 0.4
+            assert max(still) < 1.5 and np.mean(moving) > 3 * np.mean(still) and np.mean(moving) > 0.7
 
 
 def test_same_seed_same_bytes_whatever_the_number_of_processes(tmp_path: Path, built: Path):

@@ -1,4 +1,4 @@
-"""Screens: what the browser shows lies where the rows say, nothing hidden is asked about, the network is out of reach."""
+"""Screens: elements lie where the rows say, nothing hidden is asked about, the network is out of reach."""
 
 from __future__ import annotations
 
@@ -108,8 +108,10 @@ def test_pages_depend_on_seed_and_side_only_and_never_mix_the_sides():
         assert made[0] == made[1] != made[2]
         assert made[0].kind == list(KINDS)[index] and made[0].width != made[0].height
         assert "http" not in made[0].html.replace("http://www.w3.org/2000/svg", "")
-    texts = {split: {page for index in range(40) for page in [make_page(MATERIALS, split, index, python_rng(1, index)).html]}
-             for split in ("train", "heldout")}  # fmt: skip
+    texts = {
+        split: [make_page(MATERIALS, split, index, python_rng(1, index)).html for index in range(40)]
+        for split in ("train", "heldout")
+    }
     held = MATERIALS.icons(MATERIALS.icon_files("heldout")[0])
     drawing = held["back"].partition(">")[2]
     assert any(drawing in page for page in texts["heldout"]) and not any(drawing in page for page in texts["train"])
@@ -159,7 +161,9 @@ def test_every_question_has_one_answer():
     assert {ask.answer for ask in found["find_icons"]} == {"<bbox_location0>, <bbox_location1>"}
     assert all(ask.answered == [(70, 10, 90, 30), (10, 200, 30, 220)] for ask in found["find_icons"])
     asked = {ask.question for ask in found["find_widget"]}
-    named = {text for text in ('button "Pay now"', "the slider", "toggle that is on") if any(text in one for one in asked)}
+    named = {
+        text for text in ('button "Pay now"', "the slider", "toggle that is on") if any(text in one for one in asked)
+    }
     assert len(named) == 3 and not any('"Add"' in one or "is off" in one for one in asked)
     kinds = {ask.answer for ask in found["widget_classification"]}
     assert kinds == {"button", "icon", "slider", "toggle", "text"} and all(len(ask.asked) == 1 for ask in found["ocr"])
@@ -231,7 +235,12 @@ def test_elements_lie_where_the_page_put_them(tmp_path: Path, browser: Browser):
     by_type = {one.type: one for one in seen.elements}
     assert {one.type for one in seen.elements} == {"button", "icon", "toggle", "text field", "text", "link"}
     button = by_type["button"]
-    assert (button.box, button.text, button.label, button.tappable) == ((20, 30, 140, 70), "Send", "send the form", True)
+    assert (button.box, button.text, button.label, button.tappable) == (
+        (20, 30, 140, 70),
+        "Send",
+        "send the form",
+        True,
+    )
     icon = by_type["icon"]
     assert (icon.box, icon.mark, icon.label, icon.tappable) == ((20, 90, 60, 130), "home", "go home", True)
     assert by_type["toggle"].on is True and by_type["text field"].text == "Your name"
