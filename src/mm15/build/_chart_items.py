@@ -51,7 +51,8 @@ def math_turns(series: Series, numbers: bool, rng: random.Random) -> list[Turn]:
     if numbers:
         more, less = sorted((a, b), key=lambda label: -cells[label])
         question = f"By how much is {name} higher for {more} than for {less}?"
-        turns.append(("difference", question, f"{cells[more] - cells[less]:f}"))
+        if cells[more] > cells[less]:
+            turns.append(("difference", question, f"{cells[more] - cells[less]:f}"))
         turns.append(("sum", f"What is the sum of {name} for {a} and {b}?", f"{cells[a] + cells[b]:f}"))
     ranked = sorted(cells.values())
     gaps = [(low, high) for low, high in pairwise(ranked) if apart(series, low, high)]

@@ -20,7 +20,7 @@ from mm15.text.legible import SOFT_HYPHENS, sayable
 Rect = tuple[float, float, float, float]
 
 LIGATURES = str.maketrans(
-    {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"} | dict.fromkeys(SOFT_HYPHENS, "")
+    {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"} | dict.fromkeys(SOFT_HYPHENS, "-")
 )
 KEY_VALUE = re.compile(r"([A-Z][A-Za-z/'-]+(?: [A-Za-z/'()-]+){0,3}): +(\S.{0,38}\S|\S)")
 MAX_CELL = 32
@@ -188,6 +188,6 @@ def _spread(edge: Sequence[float]) -> float:
 
 
 def plain(words: Sequence[Word]) -> str:
-    """The words as a reader would type them: ligatures as letters, no soft hyphens."""
+    """The words as a reader would type them: ligatures as letters, soft hyphens as the hyphens that are drawn."""
     return " ".join(text_of(words).translate(LIGATURES).split())
 

@@ -23,6 +23,7 @@ import yaml
 
 from mm15.base.catalogue import did_you_mean, lookup
 from mm15.base.errors import ConfigError, DataError
+from mm15.base.rng import seed_of
 from mm15.build._inputs import Found, find_files, one_side, take_files
 from mm15.build.materials import Materials, Split
 from mm15.io.atomic import atomic_folder
@@ -73,6 +74,11 @@ class Side:
         """Rows of each data set on this side."""
         asked = self.request.n
         return asked if self.split == "train" else max(1, round(asked * self.request.heldout))
+
+    @property
+    def seed(self) -> int:
+        """Seed of this side: the two sides never draw alike."""
+        return seed_of(self.request.seed, self.split)
 
     def wants(self, form: str) -> bool:
         """Whether this format is asked for."""

@@ -31,7 +31,8 @@ from mm15.build.materials import Table
 FORMATS = ("llava", "docowl")
 N = 1000
 SIZE = 512
-TRIES = 400
+TRIES = 60
+"""Draws of tables, typefaces and layouts for one picture."""
 SETS = {
     "charts": ("llava", "llava", "text_rich"),
     "charts-math": ("llava", "llava", "math"),
@@ -51,9 +52,11 @@ def build(side: Side) -> None:
     for name, (form, format, category) in SETS.items():
         if side.wants(form) and tables:
             work = partial(
-                make_row, name=name, out=side.out, tables=tables, fonts=fonts, seed=side.request.seed, size=side.request.size
+                make_row, name=name, out=side.out, tables=tables, fonts=fonts, seed=side.seed, size=side.request.size
             )
-            side.add(name, list(side.each(work, range(side.n))), format, category)
+            rows = [row for row in side.each(work, range(side.n)) if row is not None]
+            side.drop_all([(f"no {name} that fits into {side.request.size} px was found", name)] * (side.n - len(rows)))
+            side.add(name, rows, format, category)
 
 
 def tables_of(side: Side) -> list[Table]:
@@ -74,13 +77,9 @@ def tables_of(side: Side) -> list[Table]:
 
 def make_row(
     index: int, name: str, out: Path, tables: list[Table], fonts: list[Path], seed: int, size: int
-) -> dict[str, Any]:
-    """Row ``index`` of a data set: a function of its arguments alone.
-
-    Raises:
-        DataError: no table offers what fits into a picture of this size.
-    """
-    rng = python_rng(seed, "charts", name, fonts[0].stem, index)
+) -> dict[str, Any] | None:
+    """Row ``index`` of a data set: a function of its arguments alone. None where no table offers what fits."""
+    rng = python_rng(seed, "charts", name, index)
     for _ in range(TRIES):
         table, font = rng.choice(tables), rng.choice(fonts)
         as_table = name == "tables" or (name == "charts-ocr" and index % 2 == 1)
@@ -91,8 +90,7 @@ def make_row(
         if made is not None:
             break
     else:
-        names = ", ".join(table.name for table in tables[:5])
-        raise DataError(f"no chart of {name} fits into {size} px; tables: {names}. A larger --size, or shorter labels")
+        return None
     drawn, turns, data = made
     picture = wear(drawn.image, rng)
     file = f"images/{name}-{index:06d}.png"

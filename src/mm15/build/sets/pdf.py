@@ -86,8 +86,8 @@ class PageRows:
 def build(side: Side) -> None:
     """Write the data sets of one side."""
     (side.out / "images").mkdir()
-    tasks = plan_pages(documents(side), side.n, side.request.seed)
-    work = partial(page_rows, out=side.out, request=(side.request.seed, side.request.size, side.request.formats))
+    tasks = plan_pages(documents(side), side.n, side.seed)
+    work = partial(page_rows, out=side.out, request=(side.seed, side.request.size, side.request.formats))
     rows: dict[str, list[dict[str, Any]]] = {}
     writer = ShardWriter(side.out / "pages") if side.wants("pdfa") else None
     pages = 0
