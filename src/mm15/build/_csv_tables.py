@@ -62,7 +62,7 @@ def read_csv(path: Path) -> tuple[Table, list[tuple[str, str]]]:
         raise SkipSample("fewer than three rows that can be used", str(path))
     table = Table(path.stem.replace("-", " ").replace("_", " "), columns, tuple(rows))
     if not sayable(table.name) or not number_columns(table):
-        raise SkipSample("no column of numbers beside another one", str(path))
+        raise SkipSample("no column of plain numbers beside the names of the rows", str(path))
     return table, dropped
 
 

@@ -27,6 +27,8 @@ LEAST = (60.0, 40.0)
 MOST = 0.8
 """Share of the page that a figure covers at most."""
 MAX_WORDS = 30
+NEAR, LABEL = 6.0, 24
+"""Texts of at most so many characters, at most so many points away, belong to a figure."""
 CAPTION = re.compile(r"(?:Figure|Fig\.|Illustration|Diagram|Chart)\s*[\dA-Z][\d.-]*\s*[:.]?\s*\S")
 
 
@@ -91,13 +93,24 @@ def figure_boxes(parts: Parts) -> list[Rect]:
         grid[int(y1 / CELL) : int(y2 / CELL) + 1, int(x1 / CELL) : int(x2 / CELL) + 1] = True
     found = []
     for x1, y1, x2, y2 in _clusters(grid):
-        box = (x1 * CELL, y1 * CELL, min(width, x2 * CELL), min(height, y2 * CELL))
+        box = _with_labels(parts, (x1 * CELL, y1 * CELL, min(width, x2 * CELL), min(height, y2 * CELL)))
         words = sum(_inside(parts.box(line), box) * len(line) for line in parts.lines)
         big_enough = box[2] - box[0] >= LEAST[0] and box[3] - box[1] >= LEAST[1]
         text = sum(_area(parts.box(line)) for line in parts.lines if _inside(parts.box(line), box))
         if big_enough and words <= MAX_WORDS and text < 0.15 * _area(box):
             found.append(box)
     return sorted(found, key=lambda box: (box[1], box[0]))
+
+
+def _with_labels(parts: Parts, box: Rect) -> Rect:
+    """The box with the short texts that stand close to it."""
+    for _ in range(2):
+        for line in parts.lines:
+            a, b, c, d = parts.box(line)
+            near = a < box[2] + NEAR and box[0] - NEAR < c and b < box[3] + NEAR and box[1] - NEAR < d
+            if near and len(text_of(line)) <= LABEL:
+                box = (min(box[0], a), min(box[1], b), max(box[2], c), max(box[3], d))
+    return box
 
 
 def _clusters(grid: np.ndarray) -> list[tuple[int, int, int, int]]:
@@ -156,7 +169,7 @@ def _page_blocks(parts: Parts, lines: Sequence[Line], figures: Sequence[Rect], s
             waiting.remove(box)
         if line is not None:
             group.append(line)
-    return [block for block in blocks if block]
+    return [block for block in blocks if not isinstance(block, str) or sum(map(str.isalnum, block)) >= 3]
 
 
 def _above(figure: Rect, line: Rect) -> bool:

@@ -139,19 +139,10 @@ class Side:
 
     def report(self) -> dict[str, Any]:
         """What came of it, for ``build.json``."""
-        return {
-            "split": self.split,
-            "rows": self.rows,
-            "dropped": dict(sorted(Counter(reason for reason, _ in self.dropped).items())),
-        }
-
-
-def builders() -> dict[str, ModuleType]:
-    """Name → builder, for help texts and tests."""
-    from_name = {}
-    for name in ("pdf", "charts", "scenes", "interleaved", "text"):
-        from_name[name] = lookup(PACKAGE, name, "builder")
-    return from_name
+        counted = Counter(reason for reason, _ in self.dropped)
+        first = dict(reversed(self.dropped))
+        dropped = {reason: {"count": count, "first": first[reason]} for reason, count in sorted(counted.items())}
+        return {"split": self.split, "rows": self.rows, "dropped": dropped}
 
 
 def build_set(name: str, out: Path, request: Request) -> dict[str, Any]:
@@ -205,6 +196,19 @@ def build_set(name: str, out: Path, request: Request) -> dict[str, Any]:
         report = {"asked": asked, "sides": [side.report() for side in sides]}
         (draft / "build.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return report
+
+
+def told(report: dict[str, Any], out: Path) -> list[str]:
+    """A report for people: rows of every data set, what was dropped and why, what to do next."""
+    lines = []
+    for side in report["sides"]:
+        lines += [f"{side['split']:<8} {name:<22} {count:>7} rows" for name, count in side["rows"].items()]
+    for side in report["sides"]:
+        for reason, about in side["dropped"].items():
+            lines.append(f"dropped  {about['count']:>7} x {reason} ({side['split']}), e.g. {about['first']}")
+    if any(side["dropped"] for side in report["sides"]):
+        lines.append(f"All that was dropped: {out}/dropped.jsonl")
+    return [*lines, f"Next: mm15 data check {out} && mm15 data view {out}"]
 
 
 def _write_sources(folder: Path, sources: Sequence[dict[str, Any]]) -> None:
