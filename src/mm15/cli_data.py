@@ -44,7 +44,9 @@ def data_build(
         from mm15.quickstart import build_data
 
         if inputs or n or heldout or formats or size or fetch:
-            raise ConfigError(["the quickstart's data sets take --out, --seed, --pdf and --tiny only"], "mm15 data build")
+            raise ConfigError(
+                ["the quickstart's data sets take --out, --seed, --pdf and --tiny only"], "mm15 data build"
+            )
         reports = build_data(out, seed=seed, pdfs=pdf, tiny=tiny)
         lines = [f"{report['split']:<8} {report['name']:<28} {report['rows']:>7} rows" for report in reports]
         lines.append(f"Next: mm15 train encoder-mini --data {out}/train --out RUN")

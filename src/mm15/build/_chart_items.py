@@ -24,8 +24,7 @@ def read_turns(series: Series, kind: str, numbers: bool, rng: random.Random) -> 
     thing = {"bar": "bars", "barh": "bars", "line": "points on the line"}[kind]
     turns: list[Turn] = [("title", "What is the title of the chart?", series.title)]
     if len(series.values) == 1:
-        shown = sum(value != 0 for value in values) if kind != "line" else len(values)
-        turns.append(("count", f"How many {thing} are there?", str(shown)))
+        turns.append(("count", f"How many {thing} are there?", str(len(values))))
     else:
         turns.append(("count", "How many entries does the legend have?", str(len(series.values))))
     ranked = sorted(zip(values, series.labels, strict=True))

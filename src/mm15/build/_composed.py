@@ -1,5 +1,5 @@
-"""Scenes of any size: cut-outs on a part of a photograph, nothing hidden, every box and mask exact; and what can be said
-and asked of them.
+"""Scenes of any size: cut-outs on a part of a photograph, nothing hidden, every box and mask exact; and what can be
+said and asked of them.
 
 Everything is a function of (stock, seed, key): scene k is the same in every data set that shows it.
 """
@@ -141,7 +141,7 @@ def mask_of(item: Placed, width: int, height: int) -> dict[str, Any]:
     mask_HW[y1:y2, x1:x2] = np.asarray(item.thing.sticker.getchannel("A")) >= VISIBLE
     flat = mask_HW.T.ravel()
     edges = np.flatnonzero(np.diff(flat)) + 1
-    runs = np.diff([0, *edges, flat.size]).tolist()
+    runs = np.diff(np.array([0, *edges.tolist(), flat.size])).tolist()
     return {"size": [height, width], "counts": [0, *runs] if flat[0] else runs}
 
 
@@ -246,7 +246,7 @@ CHANGES = ("added", "removed", "replaced", "moved", "same")
 
 
 def changed(scene: Composed, stock: Stock, kind: str, rng: random.Random) -> tuple[Composed, str] | None:
-    """The same background with one thing changed, and a sentence that says so; None where the scene does not allow it."""
+    """The same background with one thing changed, and a sentence that says so; None where that cannot be."""
     if not scene.single or (kind == "removed" and len(scene.placed) < 2):
         return None
     item = rng.choice(scene.single)

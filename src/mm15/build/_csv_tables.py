@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 from mm15.base.errors import SkipSample
@@ -49,7 +50,7 @@ def read_csv(path: Path) -> tuple[Table, list[tuple[str, str]]]:
             if not columns:
                 columns = row
             elif len(row) != len(columns):
-                dropped.append((f"a row with more or fewer cells than the header", where))
+                dropped.append(("a row with more or fewer cells than the header", where))
             elif not all(not cell or sayable(cell) for cell in row):
                 dropped.append(("a cell that is no plain text", where))
             elif len(rows) < MAX_ROWS:
@@ -93,7 +94,7 @@ def label_column(table: Table) -> int:
 
 def time_key(label: str) -> tuple[int, int, int] | None:
     """(year, month, day) of a year, a month, "Apr 1854" or "2001-04-30"; None of anything else."""
-    if match := re.fullmatch(r"(1[4-9]\d\d|20\d\d)(?:-(\d\d))?(?:-(\d\d))?", label):
+    if match := re.fullmatch(r"(1[4-9]\d\d|20\d\d)(?:[-/](\d\d))?(?:[-/](\d\d))?", label):
         return int(match[1]), int(match[2] or 0), int(match[3] or 0)
     if (match := re.fullmatch(r"([A-Za-z]{3,9})\.?(?: (\d{4}))?", label)) and match[1][:3].lower() in MONTHS:
         return int(match[2] or 0), MONTHS.index(match[1][:3].lower()) + 1, 0
@@ -104,7 +105,7 @@ def is_ordered(labels: Sequence[str]) -> bool:
     """Whether the labels are times, one after the other."""
     keys = [time_key(label) for label in labels]
     known = [key for key in keys if key is not None]
-    return len(known) == len(labels) and all(a < b for a, b in zip(known, known[1:], strict=False))
+    return len(known) == len(labels) and all(a < b for a, b in pairwise(known))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ class Series:
 
 
 def pick_series(table: Table, rng: random.Random, columns: int = 1) -> Series | None:
-    """Three to ten rows and up to ``columns`` columns of numbers, in the order of the table; None if this draw has none.
+    """Three to ten rows and up to ``columns`` columns of numbers, in the order of the table; None if a draw has none.
 
     Times stay together (neighbouring rows, or every second, third ...).
     """

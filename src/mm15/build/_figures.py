@@ -83,7 +83,7 @@ def figure_boxes(parts: Parts) -> list[Rect]:
             continue
         try:
             x1, y1, x2, y2 = item.get_bounds()
-        except Exception:  # noqa: BLE001, S112 - pdfium has no bounds for some objects, e.g. empty paths
+        except Exception:
             continue
         x1, x2, y1, y2 = max(0.0, x1 - left), min(width, x2 - left), max(0.0, top - y2), min(height, top - y1)
         if x1 > x2 or y1 > y2 or (x2 - x1) * (y2 - y1) > MOST * width * height:
@@ -204,4 +204,4 @@ def _draw(parts: Parts, box: Rect, size: int, caption: str) -> Figure:
     picture = page_handle(parts.page).render(scale=scale, crop=cut).to_pil().convert("RGB")
     data = io.BytesIO()
     picture.save(data, "PNG", compress_level=6)
-    return Figure(data.getvalue(), *picture.size, f"page {parts.page.number}", caption)
+    return Figure(data.getvalue(), picture.width, picture.height, f"page {parts.page.number}", caption)

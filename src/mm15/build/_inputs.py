@@ -85,7 +85,9 @@ def held_out(digests: Iterable[str], share: float) -> set[str]:
     if share <= 0:
         return set()
     if len(ranked) < 2:
-        raise ConfigError(["there is only one file, which cannot be on both sides; give more, or leave it out"], "--heldout")
+        raise ConfigError(
+            ["there is only one file, which cannot be on both sides; give more, or leave it out"], "--heldout"
+        )
     return set(ranked[: min(len(ranked) - 1, max(1, round(share * len(ranked))))])
 
 

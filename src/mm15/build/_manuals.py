@@ -14,10 +14,42 @@ from mm15.base.errors import PictureError, SkipSample
 from mm15.images.pixels import picture_size
 
 BLOCKS = frozenset(
-    "p h1 h2 h3 h4 h5 h6 li dt dd pre blockquote figcaption figure caption div section article main tr table ul ol dl "
-    "br hr body address details summary".split()
+    [
+        "p",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "li",
+        "dt",
+        "dd",
+        "pre",
+        "blockquote",
+        "figcaption",
+        "figure",
+        "caption",
+        "div",
+        "section",
+        "article",
+        "main",
+        "tr",
+        "table",
+        "ul",
+        "ol",
+        "dl",
+        "br",
+        "hr",
+        "body",
+        "address",
+        "details",
+        "summary",
+    ]
 )
-PASSED_OVER = frozenset("script style nav noscript svg template head iframe form button select footer".split())
+PASSED_OVER = frozenset(
+    ["script", "style", "nav", "noscript", "svg", "template", "head", "iframe", "form", "button", "select", "footer"]
+)
 HEADINGS = frozenset(("h1", "h2", "h3"))
 LEAST = 32
 """Pictures under so many pixels in a side are icons."""

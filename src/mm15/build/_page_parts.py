@@ -78,6 +78,14 @@ class Parts:
 
     def box(self, words: Sequence[Word]) -> Rect:
         """The box of some words."""
+        # The lines of a page live as long as this object, so nothing else has their identity.
+        return self._boxes.get(id(words)) or self._box(words)
+
+    @cached_property
+    def _boxes(self) -> dict[int, Rect]:
+        return {id(line): self._box(line) for line in self.lines}
+
+    def _box(self, words: Sequence[Word]) -> Rect:
         left, _, _, top = self.frame
         glyphs = [glyph for word in words for glyph in word]
         return (
@@ -112,10 +120,7 @@ class Parts:
         """Keys with values; the value ends with the line, so no line of running text may follow."""
         matches = {id(line): KEY_VALUE.fullmatch(plain(line)) for line in self.lines}
         running = {
-            id(upper)
-            for lines in self.paragraphs
-            for upper, lower in pairwise(lines)
-            if matches[id(lower)] is None
+            id(upper) for lines in self.paragraphs for upper, lower in pairwise(lines) if matches[id(lower)] is None
         }
         found = [
             Pair(match[1], match[2], line)
@@ -169,7 +174,10 @@ class Parts:
             boxes = [self.box(line) for line in column]
             # A heading may be centred over its column.
             flush = boxes[1:] if len(boxes) > 3 else boxes
-            if min(_spread(edge) for edge in zip(*((x1, x2, (x1 + x2) / 2) for x1, _, x2, _ in flush), strict=True)) > 3:
+            if (
+                min(_spread(edge) for edge in zip(*((x1, x2, (x1 + x2) / 2) for x1, _, x2, _ in flush), strict=True))
+                > 3
+            ):
                 return None
             if following and max(x2 for _, _, x2, _ in boxes) + 4 > min(self.box(line)[0] for line in following):
                 return None
@@ -177,7 +185,9 @@ class Parts:
         texts = [cell for row in cells for cell in row]
         if median(map(len, texts)) > MAX_CELL or not all(cell and sayable(cell) and "|" not in cell for cell in texts):
             return None
-        if any(len(set(column)) < 2 or not any(map(str.isalnum, "".join(column))) for column in zip(*cells, strict=True)):
+        if any(
+            len(set(column)) < 2 or not any(map(str.isalnum, "".join(column))) for column in zip(*cells, strict=True)
+        ):
             return None  # bullets or numbers in front of a list
         lines = tuple(line for row in run for line in row)
         return Grid(cells, lines) if self.alone([word for line in lines for word in line], 1.0) else None
@@ -190,4 +200,3 @@ def _spread(edge: Sequence[float]) -> float:
 def plain(words: Sequence[Word]) -> str:
     """The words as a reader would type them: ligatures as letters, soft hyphens as the hyphens that are drawn."""
     return " ".join(text_of(words).translate(LIGATURES).split())
-

@@ -1,7 +1,6 @@
 """Charts and tables drawn at any size, with the exact place of every bar, point, cell and character.
 
-Places are whole pixels (x1, y1, x2, y2) of the picture, x2 and y2 just past the last pixel. A value of 0 has a bar of no
-height: it has no place.
+Places are whole pixels (x1, y1, x2, y2) of the picture, x2 and y2 just past the last pixel.
 """
 
 from __future__ import annotations
@@ -34,6 +33,10 @@ FINE = 2
 """Lines and bars are drawn so many times larger and scaled down."""
 
 
+class DoesNotFit(Exception):
+    """This draw of size, typeface and data makes no good picture: draw again."""
+
+
 @dataclass(slots=True)
 class Drawn:
     """A picture and what stands where in it."""
@@ -64,7 +67,7 @@ def plot(series: Series, kind: Kind, size: int, font_path: Path, rng: random.Ran
         numbers: every value stands at its bar or point.
 
     Raises:
-        ValueError: labels, values or names do not fit.
+        DoesNotFit: labels, values or names do not fit, or a bar is too small to be seen.
     """
     width = round(size * rng.uniform(0.85, 1.0))
     height = round(width * rng.uniform(0.6, 0.9))
@@ -112,14 +115,14 @@ class _Frame:
         self.bottom = height - 8 - 2 * self.line - 4
         names = [series.label_name, *series.values]
         if self.right - self.left < 40 or self.bottom - self.top < 40:
-            raise ValueError("no room for the plot")
+            raise DoesNotFit("no room for the plot")
         if big.getlength(series.title) > width - 16 or sum(map(font.getlength, names)) + 40 * len(names) > width:
-            raise ValueError("title or names are too long")
+            raise DoesNotFit("title or names are too long")
         along = self.bottom - self.top if kind == "barh" else self.right - self.left
         self.slot = along / len(series.labels)
         needed = self.line * 1.05 if kind == "barh" else max(map(font.getlength, series.labels)) + 6
         if needed > self.slot or self.slot / len(series.values) < 5:
-            raise ValueError("labels do not fit")
+            raise DoesNotFit("labels do not fit")
 
     def at(self, value: float) -> float:
         """Place of a value along its axis, in pixels."""
@@ -167,8 +170,8 @@ class _Frame:
                     box = (ends[0], near, ends[1], near + thick)
                 else:
                     box = (near, ends[0], near + thick, ends[1])
-                if ends[0] == ends[1]:
-                    continue
+                if ends[1] - ends[0] < 3:
+                    raise DoesNotFit("a bar that is too small to be seen")
                 x1, y1, x2, y2 = (FINE * value for value in box)
                 draw.rectangle((x1, y1, x2 - 1, y2 - 1), fill=tint)
                 marks.append({"label": label, "series": name, "box": list(box), "color": list(tint)})
@@ -203,7 +206,7 @@ class _Frame:
         """(text, x, baseline, font) of everything written.
 
         Raises:
-            ValueError: the values at neighbouring bars would touch.
+            DoesNotFit: the values at neighbouring bars would touch.
         """
         font, ascent = self.font, self.font.getmetrics()[0]
         start = max(8, round((self.width - self.big.getlength(self.series.title)) / 2))
@@ -229,7 +232,9 @@ class _Frame:
                 found.append((label, round(at - font.getlength(label) / 2), below, font))
         if len(self.series.values) > 1:
             found += [(name, x, baseline, font) for name, x, baseline in self._legend()]
-        return found + (self._numbers(marks) if numbers else [])
+        found += self._numbers(marks) if numbers else []
+        # Several series have no common name: the legend names them.
+        return [one for one in found if one[0]]
 
     def _value_name(self) -> str:
         return next(iter(self.series.values)) if len(self.series.values) == 1 else ""
@@ -249,7 +254,7 @@ class _Frame:
             box = (x - 2, baseline - ascent, x + long + 2, baseline + 2)
             touching = any(box[0] < c and a < box[2] and box[1] < d and b < box[3] for a, b, c, d in taken)
             if touching or x < 2 or box[2] > self.width or Decimal(cell) < 0:
-                raise ValueError("values do not fit")
+                raise DoesNotFit("values do not fit")
             taken.append(box)
             found.append((cell, x, baseline, font))
         return found
@@ -264,7 +269,7 @@ def draw_cells(cells: Sequence[Sequence[str]], size: int, font_path: Path, rng: 
     """A table with a head row, columns as wide as they need.
 
     Raises:
-        ValueError: wider or higher than ``size`` pixels.
+        DoesNotFit: wider or higher than ``size`` pixels.
     """
     font = load_font(font_path, max(9, round(size / rng.uniform(26, 40))))
     ink, paper = colors(rng, inverted=0.05)
@@ -274,7 +279,7 @@ def draw_cells(cells: Sequence[Sequence[str]], size: int, font_path: Path, rng: 
     widths = [math.ceil(max(map(font.getlength, column))) + 2 * pad for column in zip(*cells, strict=True)]
     width, height = sum(widths) + 9, high * len(cells) + 9
     if width > size or height > size:
-        raise ValueError("the table does not fit")
+        raise DoesNotFit("the table does not fit")
     drawn = Drawn(Image.new("RGB", (width, height), paper))
     draw = ImageDraw.Draw(drawn.image)
     faint = tuple((p + i) // 2 for p, i in zip(paper, ink, strict=True))

@@ -171,7 +171,9 @@ def build_set(name: str, out: Path, request: Request) -> dict[str, Any]:
     if done.is_file():
         kept = json.loads(done.read_text(encoding="utf-8"))
         if kept.get("asked") != asked:
-            raise ConfigError([f"{out} was built with {kept.get('asked')}, now {asked} is asked; give another folder"], "--out")
+            raise ConfigError(
+                [f"{out} was built with {kept.get('asked')}, now {asked} is asked; give another folder"], "--out"
+            )
         return kept
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError([f"{out} holds something that was not built here; give a new folder"], "--out")

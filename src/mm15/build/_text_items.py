@@ -16,15 +16,27 @@ from mm15.build.materials import Fact
 
 Turn = tuple[str, str, str]
 """Task, question, answer."""
+ABBREVIATION = re.compile(r"\b(?:e\.g|i\.e|etc|vs|cf|al|Mr|Mrs|Dr|St|No|Fig|Inc|Ltd|approx|[A-Za-z])\.", re.I)
 WORD = re.compile(r"[A-Za-z]+")
-PASSAGE_TASKS = ("missing_word", "count_word", "sentence_with", "last_word", "sort_words", "count_sentences", "next_sentence")
+PASSAGE_TASKS = (
+    "missing_word",
+    "count_word",
+    "sentence_with",
+    "last_word",
+    "sort_words",
+    "count_sentences",
+    "next_sentence",
+)
 SUM_TASKS = ("sum", "chain", "brackets", "share", "percent", "shopping", "sequence", "compare")
 CODE_TASKS = ("loop", "filter", "slices", "strings", "nested")
 
 
 def sentences_of(passage: str) -> list[str]:
-    """The sentences of a passage."""
-    return [part.strip() for part in re.split(r"(?<=[.!?])\s+(?=[A-Z])", passage) if part.strip()]
+    """The sentences of a passage, each once; none where it is not plain where one ends (abbreviations, lists)."""
+    parts = [part.strip() for part in re.split(r"(?<=[.!?])\s+(?=[A-Z])", passage) if part.strip()]
+    doubtful = ABBREVIATION.search(passage) or "\n" in passage or len(set(parts)) < len(parts)
+    whole = all(part[-1] in ".!?" and not re.search(r"[.!?:;]\s", part) for part in parts)
+    return parts if whole and not doubtful else []
 
 
 def passage_item(task: str, passage: str, rng: random.Random) -> Turn | None:
@@ -32,7 +44,8 @@ def passage_item(task: str, passage: str, rng: random.Random) -> Turn | None:
     sentences = sentences_of(passage)
     words = WORD.findall(passage)
     long = sorted({word for word in words if len(word) >= 5 and words.count(word) == 1})
-    if len(long) < 4 or len(sentences) < 2:
+    needs_sentences = task in ("sentence_with", "last_word", "count_sentences", "next_sentence")
+    if len(long) < 4 or (needs_sentences and len(sentences) < 2):
         return None
     word = rng.choice(long)
     if task == "missing_word":
@@ -44,7 +57,8 @@ def passage_item(task: str, passage: str, rng: random.Random) -> Turn | None:
         return task, question, str(words.count(word))
     if task == "sentence_with":
         holding = [sentence for sentence in sentences if word in WORD.findall(sentence)]
-        return (task, f'{passage}\n\nCopy the sentence with the word "{word}".', holding[0]) if len(holding) == 1 else None
+        question = f'{passage}\n\nCopy the sentence with the word "{word}".'
+        return (task, question, holding[0]) if len(holding) == 1 else None
     if task == "last_word":
         place = rng.randrange(len(sentences))
         inside = WORD.findall(sentences[place])
@@ -60,8 +74,6 @@ def passage_item(task: str, passage: str, rng: random.Random) -> Turn | None:
         return task, f"{passage}\n\nHow many sentences is that?", str(len(sentences))
     if task == "next_sentence":
         place = rng.randrange(len(sentences) - 1)
-        if len(set(sentences)) < len(sentences):
-            return None
         return task, f'{passage}\n\nWhich sentence follows "{sentences[place]}"?', sentences[place + 1]
     raise ValueError(f"unknown task '{task}'")
 
@@ -124,8 +136,8 @@ def code_item(task: str, words: Sequence[str], rng: random.Random) -> Turn:
             str(sum(number * step for number in range(limit))),
         ),
         "filter": (
-            f"numbers = {numbers}\ncount = 0\nfor number in numbers:\n    if number % {step} == 0:\n        count += 1\n"
-            "print(count)",
+            f"numbers = {numbers}\ncount = 0\nfor number in numbers:\n    if number % {step} == 0:\n"
+            "        count += 1\nprint(count)",
             str(sum(number % step == 0 for number in numbers)),
         ),
         "slices": (
@@ -137,7 +149,8 @@ def code_item(task: str, words: Sequence[str], rng: random.Random) -> Turn:
             f"{word[::-1].upper()}\n{len(word) + len(other)}",
         ),
         "nested": (
-            f"best = 0\nfor number in {numbers}:\n    if number > best:\n        best = number\nprint(best, sorted({numbers})[0])",
+            f"best = 0\nfor number in {numbers}:\n    if number > best:\n        best = number\n"
+            f"print(best, sorted({numbers})[0])",
             f"{max(numbers)} {min(numbers)}",
         ),
     }
@@ -164,7 +177,9 @@ def science_item(task: str, facts: Mapping[str, Fact], rng: random.Random) -> Tu
     if task == "fly":
         return task, f"Can {thing} fly?", "yes" if fact.flies else "no"
     if task == "water":
-        return (task, f"Does {thing} live in water?", "yes" if fact.in_water else "no") if fact.kind == "animal" else None
+        return (
+            (task, f"Does {thing} live in water?", "yes" if fact.in_water else "no") if fact.kind == "animal" else None
+        )
     if task == "alive":
         # Whether food is alive is a matter of opinion.
         return (task, f"Is {thing} a living thing?", "yes" if fact.alive else "no") if fact.kind != "food" else None

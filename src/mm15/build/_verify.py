@@ -45,8 +45,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "round": round,
 }
 METHODS: dict[type, frozenset[str]] = {
-    str: frozenset("upper lower title count replace split strip startswith endswith find join".split()),
-    list: frozenset("append count index pop".split()),
+    str: frozenset(
+        ["upper", "lower", "title", "count", "replace", "split", "strip", "startswith", "endswith", "find", "join"]
+    ),
+    list: frozenset(["append", "count", "index", "pop"]),
 }
 
 
@@ -168,8 +170,8 @@ class _Machine:
         if kind not in OPERATORS:
             raise Refused(kind.__name__)
         if kind is ast.Mult and (isinstance(a, str | list) or isinstance(b, str | list)):
-            number, text = (a, b) if isinstance(a, int) else (b, a)
-            if number * len(text) > MAX_LENGTH:
+            lengths = [one if isinstance(one, int) else len(one) for one in (a, b)]
+            if lengths[0] * lengths[1] > MAX_LENGTH:
                 raise Refused("a text that is too long")
         return self._bounded(OPERATORS[kind](a, b))
 

@@ -26,5 +26,5 @@ def unusable(text: str) -> str | None:
 
 
 def sayable(text: str) -> bool:
-    """Whether a line can stand in a row: not empty, printable, and nothing in it that formats take for a placeholder."""
+    """Whether a line can stand in a row: not empty, printable, and nothing that formats take for a placeholder."""
     return bool(text) and text.isprintable() and not MARKERS.search(text)

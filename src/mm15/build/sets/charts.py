@@ -20,9 +20,18 @@ from PIL import Image
 
 from mm15.base.errors import DataError, SkipSample
 from mm15.base.rng import python_rng
-from mm15.build._chart_items import Turn, cell_turns, chart_cells, chart_code, code_data, markdown, math_turns, read_turns
+from mm15.build._chart_items import (
+    Turn,
+    cell_turns,
+    chart_cells,
+    chart_code,
+    code_data,
+    markdown,
+    math_turns,
+    read_turns,
+)
 from mm15.build._csv_tables import MAX_LABEL, Series, label_column, number_columns, pick_series, read_csv
-from mm15.build._plot import Drawn, Kind, draw_cells, plot
+from mm15.build._plot import DoesNotFit, Drawn, Kind, draw_cells, plot
 from mm15.build._sets import Side
 from mm15.build._typeset import wear
 from mm15.build.canvas import llava_row
@@ -85,7 +94,7 @@ def make_row(
         as_table = name == "tables" or (name == "charts-ocr" and index % 2 == 1)
         try:
             made = _table(table, size, font, rng) if as_table else _chart(table, name, size, font, rng)
-        except ValueError:
+        except DoesNotFit:
             continue
         if made is not None:
             break

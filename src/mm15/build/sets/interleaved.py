@@ -2,14 +2,15 @@
 
 Formats and their data sets, up to n rows of each:
 
-- ``obelics``: ``documents`` (interleaved): ``images`` and ``texts`` side by side as in OBELICS, pictures as files of the
-  folder. A document is four pages of a PDF, or up to 8,000 characters of an HTML page, and has a figure.
+- ``obelics``: ``documents`` (interleaved): ``images`` and ``texts`` side by side as in OBELICS, pictures as files of
+  the folder. A document is four pages of a PDF, or up to 8,000 characters of an HTML page, and has a figure.
 - ``llava``: ``in-context`` (multi_image): one to four worked examples, then a picture alone (as ICL-instruct).
 - ``messages``: ``captions-interleaved`` (multi_image): several pictures, each told in its turn (as interleaved COCO
   captions); every other row tells captioned figures of the documents, where there are four or more.
 
-Pictures for examples are composed of shipped cut-outs and photographs. HTML pictures are read from inside the input folder
-only; network addresses, SVG and icons are left out and counted. Text without a figure nearby is left to ``text``.
+Pictures for examples are composed of shipped cut-outs and photographs. HTML pictures are read from inside the input
+folder only; network addresses, SVG and icons are left out and counted. Files are read in a random order until there
+are n documents.
 """
 
 from __future__ import annotations
@@ -68,13 +69,18 @@ def build(side: Side) -> None:
     captioned: list[tuple[str, str, int, int]] = []
     if side.wants("obelics") or side.wants("messages"):
         rows: list[dict[str, Any]] = []
-        for read in side.each(partial(read_piece, out=side.out, size=2 * side.request.size), pieces(side)):
-            rows += read.rows
-            captioned += read.captioned
-            side.drop_all(read.dropped)
+        work = partial(read_piece, out=side.out, size=2 * side.request.size)
+        waiting = pieces(side)
+        python_rng(side.seed, "documents").shuffle(waiting)
+        batch = max(16, side.n // 4)
+        while waiting and len(rows) < side.n:
+            for read in side.each(work, waiting[:batch]):
+                rows += read.rows
+                captioned += read.captioned
+                side.drop_all(read.dropped)
+            waiting = waiting[batch:]
         if side.wants("obelics"):
-            kept = sorted(python_rng(side.seed, "documents").sample(range(len(rows)), min(side.n, len(rows))))
-            side.add("documents", [rows[place] for place in kept], "interleaved", "interleaved")
+            side.add("documents", rows[: side.n], "interleaved", "interleaved")
     materials = side.materials
     files = {name: tuple(materials.picture_files(name, side.split)) for name in sorted(materials.facts)}
     stock = Stock({name: found for name, found in files.items() if found}, tuple(materials.photo_files(side.split)))
@@ -138,7 +144,7 @@ def read_piece(piece: Piece, out: Path, size: int) -> Read:
 
 
 def _documents(blocks: Sequence[Block]) -> Iterator[list[Block]]:
-    """Cut at a heading, or before a block, when a document would grow too long; in front of a heading when half full."""
+    """Cut where a document would grow too long, and in front of a heading where it is half full."""
     document: list[Block] = []
     length = 0
     for block in blocks:
@@ -216,9 +222,13 @@ def _kinds(names: Sequence[str], rng: random.Random) -> dict[str, Callable[[Comp
     return {
         "caption": lambda scene: ("Describe the picture.", _tell(scene, rng)),
         "count_all": lambda scene: ("How many things are there?", str(len(scene.placed))),
-        "count": lambda scene: (f"How many {plural(name)} are there?", str(scene.counts[name])) if _askable(scene, name, rng) else None,
+        "count": lambda scene: (
+            (f"How many {plural(name)} are there?", str(scene.counts[name])) if _askable(scene, name, rng) else None
+        ),
         "name": lambda scene: ("What is the largest thing?", largest) if (largest := _largest(scene)) else None,
-        "left": lambda scene: ("What lies furthest to the left?", scene.placed[0].thing.name) if _alone_left(scene) else None,
+        "left": lambda scene: (
+            ("What lies furthest to the left?", scene.placed[0].thing.name) if _alone_left(scene) else None
+        ),
     }
 
 

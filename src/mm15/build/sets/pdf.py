@@ -3,8 +3,8 @@
 Formats and their data sets (n rows of each, where the pages have so many):
 
 - ``pdfa``: ``pages/NNNNN.tar`` with the PDFs as they are and ``json`` of words and lines (read by ocr-wds).
-- ``docowl``: ``transcribe`` (a word, a line, a paragraph as cut out of the page, or the whole page), ``locate`` (text of
-  a box, box of a text), ``tables-ocr`` (a table as Markdown): the wording and markup of DocStruct4M.
+- ``docowl``: ``transcribe`` (a word, a line, a paragraph as cut out of the page, or the whole page), ``locate`` (text
+  of a box, box of a text), ``tables-ocr`` (a table as Markdown): the wording and markup of DocStruct4M.
 - ``llava``: ``key-values`` ("What is the ...?") and ``tables`` (the cell of a row and a column).
 - ``ferret``: ``ground-text`` ("Where does it say ...?", and what stands in a box).
 
@@ -14,15 +14,12 @@ their longest side ``size`` px. A row's rights are those of its PDF.
 
 from __future__ import annotations
 
-import io
-import json
 import random
-import tarfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +29,7 @@ from mm15.base.errors import SkipSample
 from mm15.base.rng import python_rng
 from mm15.build._page_parts import Parts, Rect, plain
 from mm15.build._pdf import Line, crop_lines, crop_words, page_count, page_handle, read_page
+from mm15.build._pdfa import Document, ShardWriter, pdfa_page
 from mm15.build._sets import Side
 from mm15.build.canvas import llava_row
 from mm15.text.legible import sayable
@@ -39,7 +37,6 @@ from mm15.text.legible import sayable
 FORMATS = ("pdfa", "docowl", "llava", "ferret")
 N = 1000
 SIZE = 1024
-SHARD_BYTES = 256 << 20
 PAGES_EACH = 8
 """Pages that a document gives at least, where it has them: what a document costs is reading it."""
 READ = {
@@ -49,15 +46,6 @@ READ = {
     "page": "Recognize text in the image.",
 }
 LOCATE = ("bbox2t_word", "t2bbox_line", "bbox2t_paragraph", "t2bbox_word", "bbox2t_line", "t2bbox_paragraph")
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A PDF and which of its pages (from 0) belong to this side."""
-
-    path: Path
-    key: str
-    pages: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +127,8 @@ def plan_pages(documents: Sequence[Document], n: int, seed: int) -> list[PageTas
     """``n`` pages at most, from as many documents as give eight each, in the order of the documents; and n rows, spread
     evenly over them."""
     order = python_rng(seed, "documents").sample(range(len(documents)), len(documents))
-    chosen = sorted(order[: max(1, -(-n // PAGES_EACH))])
+    reach = list(accumulate(min(PAGES_EACH, len(documents[at].pages)) for at in order))
+    chosen = sorted(order[: 1 + sum(pages < n for pages in reach)])
     # The same number from each, more where others have fewer.
     most, left, waiting = 0, n, sorted(len(documents[at].pages) for at in chosen)
     while waiting and left >= len(waiting):
@@ -186,33 +175,6 @@ def _some(make: Any, numbers: Iterable[int], rng: random.Random) -> list[dict[st
     return [row for row in made if row is not None]
 
 
-def pdfa_page(parts: Parts) -> dict[str, Any]:
-    """A page's record: boxes are left, top, width, height in shares of the page."""
-    width, height = parts.size
-    words: dict[str, list] = {"text": [], "bbox": [], "score": [], "line_pos": []}
-    lines: dict[str, list] = {"text": [], "bbox": [], "score": [], "word_slice": []}
-    for line in parts.lines:
-        shown = [word for word in line if plain([word])]
-        if not shown:
-            continue
-        start = len(words["text"])
-        for place, word in enumerate(shown):
-            words["text"].append(plain([word]))
-            words["bbox"].append(_ltwh(parts.box([word]), width, height))
-            words["score"].append(1.0)
-            words["line_pos"].append([len(lines["text"]), place])
-        lines["text"].append(plain(shown))
-        lines["bbox"].append(_ltwh(parts.box(shown), width, height))
-        lines["score"].append(1.0)
-        lines["word_slice"].append([start, len(words["text"])])
-    return {"words": words, "lines": lines, "images_bbox": [], "images_bbox_no_text_overlap": []}
-
-
-def _ltwh(box: Rect, width: float, height: float) -> list[float]:
-    x1, y1, x2, y2 = box
-    return [round(x1 / width, 5), round(y1 / height, 5), round((x2 - x1) / width, 5), round((y2 - y1) / height, 5)]
-
-
 class PageMaker:
     """Rows of one page; the picture of the page is drawn when the first row needs it."""
 
@@ -229,8 +191,9 @@ class PageMaker:
         """The whole page; written when first asked for."""
         if self._picture is None:
             drawn = page_handle(self.parts.page).render(scale=self.scale).to_pil().convert("RGB")
-            self._picture = drawn
             self._save(drawn, "")
+            self._picture = drawn
+            return drawn
         return self._picture
 
     def _save(self, picture: Image.Image, what: str) -> str:
@@ -334,7 +297,9 @@ class PageMaker:
             boxes: list[list] = [[], [box]]
         else:
             turn, boxes = ("What does it say at <bbox_location0>?", text), [[box], []]
-        row = llava_row(f"ground-text/{number:06d}", "ground" if boxes[1] else "refer", f"{self.name}.png", [picture], [turn])
+        row = llava_row(
+            f"ground-text/{number:06d}", "ground" if boxes[1] else "refer", f"{self.name}.png", [picture], [turn]
+        )
         # A point names no text.
         return row | {"image_w": picture.width, "image_h": picture.height, "box_x1y1x2y2": boxes, "point_share": 0}
 
@@ -406,33 +371,3 @@ class PageMaker:
             "width": shown.width,
             "height": shown.height,
         }
-
-
-class ShardWriter:
-    """Tar shards of PDFs and their json, in the order they come; a shard ends at 256 MiB."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.count, self.size = folder, 0, 0
-        self.archive: tarfile.TarFile | None = None
-        folder.mkdir()
-
-    def add(self, document: Document, records: dict[int, dict[str, Any]]) -> None:
-        """One document; pages without a record are empty, which readers pass over."""
-        empty = {"words": {"text": [], "bbox": []}, "lines": {"text": [], "bbox": []}}
-        pages = [records.get(page, empty) for page in range(max(records) + 1)]
-        if self.archive is None or self.size > SHARD_BYTES:
-            self.close()
-            self.archive = tarfile.open(self.folder / f"{self.count:05d}.tar", "w", format=tarfile.USTAR_FORMAT)
-            self.count, self.size = self.count + 1, 0
-        members = {"pdf": document.path.read_bytes(), "json": json.dumps({"pages": pages}).encode()}
-        for suffix, data in members.items():
-            info = tarfile.TarInfo(f"{document.key}.{suffix}")
-            info.size = len(data)
-            self.size += len(data)
-            self.archive.addfile(info, io.BytesIO(data))
-
-    def close(self) -> None:
-        """Finish the open shard."""
-        if self.archive:
-            self.archive.close()
-            self.archive = None

@@ -7,8 +7,8 @@ Formats and their data sets, n pictures of each but ``refer`` (an expression a r
 - ``llava``: ``general`` (numbers, presence, places in words) and ``differences`` (two pictures, multi_image).
 - ``ferret``: ``refer-ground``, conversations with boxes, and masks for points; answers to what is not there.
 
-All but ``differences`` show the same pictures, longest side ``size`` px. Nothing covers anything else, so boxes and masks
-are exact. See ``mm15.build._cut_outs`` for what a folder of cut-outs looks like.
+All but ``differences`` show the same pictures, longest side ``size`` px. Nothing covers anything else, so boxes and
+masks are exact. See ``mm15.build._cut_outs`` for what a folder of cut-outs looks like.
 """
 
 from __future__ import annotations
@@ -75,7 +75,10 @@ def scene_rows(index: int, out: Path, stock: Stock, seed: int, size: int) -> dic
     ]
     masks = dict(zip(map(id, scene.placed), (one["mask"] for one in objects), strict=True))
     phrases = listed(scene)
-    captions = [f"{listing(phrases)[:1].upper()}{listing(phrases)[1:]} on a photograph.", f"The picture shows {listing(phrases)}."]
+    captions = [
+        f"{listing(phrases)[:1].upper()}{listing(phrases)[1:]} on a photograph.",
+        f"The picture shows {listing(phrases)}.",
+    ]
     said = expressions(scene)
     general = llava_row(
         f"general/{index:06d}", "general", name, [picture], general_turns(scene, stock.names, index, rng)[:TURNS]
@@ -160,7 +163,10 @@ def _write_expressions(path: Path, scenes: list[dict[str, Any]], n: int) -> int:
     """As in MDETR's files every "image" is one expression: the first of every scene, then the second, up to n."""
     most = max(len(scene["expressions"]) for scene in scenes)
     drawn = [
-        (scene["image"], *scene["expressions"][lap]) for lap in range(most) for scene in scenes if lap < len(scene["expressions"])
+        (scene["image"], *scene["expressions"][lap])
+        for lap in range(most)
+        for scene in scenes
+        if lap < len(scene["expressions"])
     ][:n]
     images = [
         image | {"id": number, "original_id": image["id"], "caption": phrase, "dataset_name": "scenes"}

@@ -1,4 +1,4 @@
-"""Documents → plain text and text-only questions; and small sums, science and code questions, checked by working them out.
+"""Documents → plain text and text-only questions; and sums, science and code questions, worked out twice.
 
 Formats and their data sets, up to n rows of each:
 
@@ -6,8 +6,8 @@ Formats and their data sets, up to n rows of each:
 - ``llava``: ``passages`` (questions about a passage, its answer stands in it), ``arithmetic``, ``science`` and
   ``code-text`` ("What does this program print?"), all of them text_only.
 
-Documents are ``.txt``, ``.md``, ``.rst``, HTML and PDF files; of PDFs the pages whose text layer can be trusted. A passage
-that occurs twice is used once.
+Documents are ``.txt``, ``.md``, ``.rst``, HTML and PDF files; of PDFs the pages whose text layer can be trusted. A
+passage that occurs twice is used once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from mm15.build._manuals import Heading, read_html
 from mm15.build._page_parts import Parts
 from mm15.build._pdf import page_count, read_page
 from mm15.build._sets import Side
-from mm15.build.materials import Split
 from mm15.build._text_items import (
     CODE_TASKS,
     PASSAGE_TASKS,
@@ -41,6 +40,7 @@ from mm15.build._text_items import (
     science_item,
     sum_item,
 )
+from mm15.build.materials import Split
 
 FORMATS = ("text", "llava")
 N = 2000
@@ -128,7 +128,7 @@ def texts(documents: Iterable[Prose], n: int, seed: int) -> list[dict[str, Any]]
 
 
 def joined(paragraphs: Iterable[str], longest: int) -> list[str]:
-    """Neighbouring paragraphs together as long as they have at most so many characters; longer ones cut at a sentence."""
+    """Neighbouring paragraphs together, at most so many characters; longer ones cut at a sentence."""
     found: list[str] = []
     for paragraph in paragraphs:
         for part in _cut(paragraph, longest):
