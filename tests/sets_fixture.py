@@ -1,8 +1,9 @@
-"""What the tests of ``mm15 data build NAME`` share: build, read back through the formats, compare bytes; small inputs."""
+"""What the tests of ``mm15 data build NAME`` share: build, read back through the formats, small inputs."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,27 @@ def write_cut_out(path: Path, color: tuple[int, int, int], box: tuple[int, int, 
 def write_photo(path: Path, color: tuple[int, int, int], size: tuple[int, int] = (320, 240)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, color).save(path, quality=95)
+
+
+def write_page(path: Path, content: str, size: tuple[int, int]) -> None:
+    """A PDF of one page with this content; font ``/F1`` is Helvetica."""
+    objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {size[0]} {size[1]}] /Contents 4 0 R"
+        " /Resources << /Font << /F1 5 0 R >> >> >>",
+        f"<< /Length {len(content)} >>\nstream\n{content}\nendstream",
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>",
+    ]
+    data, offsets = b"%PDF-1.4\n", []
+    for number, body in enumerate(objects, 1):
+        offsets.append(len(data))
+        data += f"{number} 0 obj\n{body}\nendobj\n".encode()
+    table = "".join(f"{offset:010d} 00000 n \n" for offset in offsets)
+    end = f"trailer << /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{len(data)}\n%%EOF"
+    path.write_bytes(data + f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}{end}".encode())
+
+
+def texts_at(placed: Sequence[tuple[int, int, str]], size: int = 11) -> str:
+    """Page content: texts at (x, y) points from the bottom left."""
+    return f"BT /F1 {size} Tf {' '.join(f'1 0 0 1 {x} {y} Tm ({text}) Tj' for x, y, text in placed)} ET"

@@ -17,7 +17,7 @@ from mm15.build.sets.pdf import plan_pages
 from mm15.images.pdf import draw_page
 from mm15.io.tar import TarRows
 from mm15.text.legible import sayable
-from sets_fixture import build, dropped, rows, said, samples
+from sets_fixture import build, dropped, rows, said, samples, texts_at, write_page
 
 _spec = importlib.util.spec_from_file_location("pdf_writer", Path(__file__).parent.parent / "test_pdf.py")
 assert _spec and _spec.loader
@@ -25,28 +25,6 @@ _writer = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_writer)
 write_pdf = _writer.write_pdf
 LINES = _writer.LINES
-
-
-def write_form(path, placed, size=(300, 220)):
-    """One page with texts at (x, y) points from the bottom left, Helvetica 11."""
-    shown = "".join(f"1 0 0 1 {x} {y} Tm ({text}) Tj " for x, y, text in placed)
-    content = f"BT /F1 11 Tf {shown} ET"
-    objects = [
-        "<< /Type /Catalog /Pages 2 0 R >>",
-        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {size[0]} {size[1]}] /Contents 4 0 R"
-        " /Resources << /Font << /F1 5 0 R >> >> >>",
-        f"<< /Length {len(content)} >>\nstream\n{content}\nendstream",
-        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>",
-    ]
-    data, offsets = b"%PDF-1.4\n", []
-    for number, body in enumerate(objects, 1):
-        offsets.append(len(data))
-        data += f"{number} 0 obj\n{body}\nendobj\n".encode()
-    table = "".join(f"{offset:010d} 00000 n \n" for offset in offsets)
-    end = f"trailer << /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{len(data)}\n%%EOF"
-    path.write_bytes(data + f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}{end}".encode())
-    return path
 
 
 TABLE = [("Part", "Price", "Stock"), ("wheel", "12.50", "7"), ("pedal", "8.00", "31"), ("saddle", "25.00", "4")]
@@ -61,7 +39,7 @@ def folder(tmp_path):
         write_pdf(folder / f"report-{number}.pdf", lines=lines)
     placed = [(20, 200, "Bicycle parts that are in store"), (20, 60, "Owner: Emma Brown"), (20, 40, "Place: Rome")]
     placed += [((20, 120, 220)[c], 170 - 18 * r, cell) for r, row in enumerate(TABLE) for c, cell in enumerate(row)]
-    write_form(folder / "form.pdf", placed)
+    write_page(folder / "form.pdf", texts_at(placed), (300, 220))
     return folder
 
 
