@@ -193,9 +193,9 @@ class Stage:
         return Clip(scenes, self.width, self.height)
 
 
-def _stage(materials: Materials, split: Split, films: Sequence[Film], rng: random.Random) -> Stage:
-    """Sides are even, as H.264 wants them, and never equal."""
-    longer = 2 * rng.randint(56, 72)
+def _stage(materials: Materials, split: Split, films: Sequence[Film], rng: random.Random, size: int) -> Stage:
+    """Sides are even, as H.264 wants them, and never equal; the longer at most ``size`` px."""
+    longer = 2 * rng.randint(round(size * 0.39), size // 2)
     shorter = 2 * round(longer * rng.uniform(0.33, 0.44))
     width, height = (longer, shorter) if rng.random() < 0.7 else (shorter, longer)
     return Stage(materials, split, films, rng, width, height)
@@ -329,8 +329,10 @@ def _change_between(one: Image.Image, other: Image.Image) -> float:
 
 
 def _task(make: Callable[[Stage, int], Made]) -> Callable[..., Made]:
-    def made(materials: Materials, split: Split, films: Sequence[Film], turn: int, rng: random.Random) -> Made:
-        return make(_stage(materials, split, films, rng), turn)
+    def made(
+        materials: Materials, split: Split, films: Sequence[Film], turn: int, rng: random.Random, size: int
+    ) -> Made:
+        return make(_stage(materials, split, films, rng, size), turn)
 
     return made
 
@@ -343,4 +345,4 @@ TASKS: dict[str, Callable[..., Made]] = {
     "change": _task(_change),
     "standstill": _task(_run),
 }
-"""Task → (materials, split, films, turn within the task, rng) → a clip and what is asked about it."""
+"""Task → (materials, split, films, turn within the task, rng, size) → a clip and what is asked about it."""

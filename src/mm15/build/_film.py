@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -104,24 +104,30 @@ def shots_of(frames: list[Image.Image]) -> tuple[Shot, ...]:
     return tuple(shot for shot in runs if len(shot) >= SHORTEST)
 
 
-def open_films(materials: Materials, split: Split, folder: Path | None = None) -> tuple[Film, ...]:
+def open_films(
+    materials: Materials, split: Split, folder: Path | None = None, files: Sequence[Path] | None = None
+) -> tuple[Film, ...]:
     """The films of one side, shipped and the user's; files that are no films are left out with a warning.
+
+    Args:
+        folder: the user's films, of which one in ten is held out by the hash of its bytes.
+        files: films of the user that are on this side already.
 
     Raises:
         ConfigError: no such folder.
         MissingExtra: PyAV is not installed.
     """
     av_package()
-    files = list(materials.clip_files(split))
+    chosen = [*materials.clip_files(split), *(files or ())]
     if folder is not None:
         if not folder.is_dir():
             raise ConfigError([f"no such folder: {folder}"], "clips")
         given = sorted(file for file in folder.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file())
         if not given:
             raise ConfigError([f"no film ({', '.join(ENDINGS)}) in {folder}"], "clips")
-        files += [file for file in given if (_is_held(file)) == (split == "heldout")]
+        chosen += [file for file in given if _is_held(file) == (split == "heldout")]
     films = []
-    for file in files:
+    for file in chosen:
         try:
             film = Film(file, shots_of(frames_of(file)))
         except DataError as error:

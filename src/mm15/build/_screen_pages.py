@@ -277,12 +277,14 @@ class Page:
     height: int
 
 
-def make_page(materials: Materials, split: Split, index: int, rng: random.Random) -> Page:
+def make_page(
+    materials: Materials, split: Split, index: int, rng: random.Random, windows: Sequence[tuple[int, int]] = SIZES
+) -> Page:
     """Page ``index``: kinds come in turn, all else is drawn."""
     kind = list(KINDS)[index % len(KINDS)]
     icon_set = rng.choice(materials.icon_files(split))
     kit = Kit(materials, split, rng, materials.icons(icon_set))
-    width, height = rng.choice(SIZES)
+    width, height = rng.choice(windows)
     title, summaries, body = KINDS[kind](kit)
     head = [f"<title>{html.escape(title)}</title>", f"<style>{theme(materials, split, rng)}</style>"]
     head += [f'<meta name="description" content="{html.escape(summary)}">' for summary in summaries]

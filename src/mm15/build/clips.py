@@ -36,6 +36,8 @@ from mm15.build.materials import Materials, Split
 from mm15.io.atomic import write_atomic
 from mm15.io.jsonl import read_jsonl
 
+FORMATS = ("llava", "nextqa")
+SIZE = 144
 OPTIONS = 5
 """Columns of NExT-QA's files; every clip offers as many answers."""
 FILLERS = ("none of these", "it cannot be told")
@@ -52,6 +54,7 @@ class Job:
     seed: int
     materials: Materials
     films: tuple[Film, ...]
+    size: int = SIZE
 
 
 def build(
@@ -61,6 +64,9 @@ def build(
     seed: int,
     materials: Materials,
     input: Path | None = None,
+    files: Sequence[Path] | None = None,
+    formats: Sequence[str] = FORMATS,
+    size: int = SIZE,
     name: str = "clips",
     workers: int = 2,
 ) -> list[BuildReport]:
@@ -68,32 +74,42 @@ def build(
 
     Args:
         input: a folder of your own films, used beside the shipped ones.
+        files: films already chosen for this side, in place of all of ``input``.
+        formats: what is written, of ``FORMATS``.
+        size: longest side of a clip in pixels, at most.
 
     Raises:
         MissingExtra: PyAV is not installed.
         ConfigError: no such folder, or a file in it that is no film.
     """
     start = time.perf_counter()
-    films = open_films(materials, split, input)
+    films = open_films(materials, split, input, files)
     (out / "videos" / name).mkdir(parents=True, exist_ok=True)
-    job = Job(out, name, split, seed, materials, films)
+    job = Job(out, name, split, seed, materials, films, size)
     report = build_rows(out, name, n, partial(_row, job), workers)
     (out / "images" / name).rmdir()  # clips have no pictures of their own
     if not any((out / "images").iterdir()):
         (out / "images").rmdir()
-    choices = [_choice(row) for _, row in read_jsonl(out / f"{name}.jsonl")]
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *choices])
-    write_atomic(out / f"{name}-choice.csv", text.getvalue())
-    write_sources(out, _sources(name))
-    return [report, BuildReport(f"{name}-choice", n, time.perf_counter() - start)]
+    reports = [report]
+    if "nextqa" in formats:
+        text = io.StringIO()
+        choices = [_choice(row) for _, row in read_jsonl(out / f"{name}.jsonl")]
+        csv.writer(text, lineterminator="\n").writerows([COLUMNS, *choices])
+        write_atomic(out / f"{name}-choice.csv", text.getvalue())
+        reports.append(BuildReport(f"{name}-choice", n, time.perf_counter() - start))
+    if "llava" not in formats:
+        (out / f"{name}.jsonl").unlink()
+        del reports[0]
+    made = {report.name for report in reports}
+    write_sources(out, [entry for entry in _sources(name) if entry["name"] in made])
+    return reports
 
 
 def make(job: Job, index: int) -> Made:
     """Clip ``index``: its frames, still undrawn, and what is asked. Tasks in turn, answers in turn within a task."""
     rng = python_rng(job.seed, "clips", job.split, job.name, index)
     turn, slot = divmod(index, len(TASKS))
-    return list(TASKS.values())[slot](job.materials, job.split, job.films, turn, rng)
+    return list(TASKS.values())[slot](job.materials, job.split, job.films, turn, rng, job.size)
 
 
 def _row(job: Job, index: int, save: Save) -> dict[str, Any]:

@@ -27,7 +27,6 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -49,6 +48,7 @@ from mm15.build.canvas import BuildReport
 from mm15.build.materials import WORD_FOLDS, Materials, Split
 from mm15.io.jsonl import write_jsonl
 
+FORMATS = ("ferret", "rico")
 ENDINGS = (".html", ".htm", ".xhtml")
 QUALITY = 92
 """JPEG: letters stay sharp."""
@@ -60,13 +60,12 @@ FRESH = 200
 
 @dataclass(frozen=True, slots=True)
 class ScreensReport(BuildReport):
-    """``screens`` pictures; ``dropped``: why others are missing → how many; ``refused``: requests that pages made for
-    anything outside of their folder, with the first few addresses."""
+    """``screens`` pictures; ``dropped``: (reason, page) of the others; ``refused``: addresses that pages asked for and
+    did not get, because they lie outside of their folders."""
 
     screens: int = 0
-    dropped: dict[str, int] = field(default_factory=dict)
-    refused: int = 0
-    examples: tuple[str, ...] = ()
+    dropped: tuple[tuple[str, str], ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +80,8 @@ class Job:
     pages: list[Path]
     roots: tuple[Path, ...]
     program: str
+    windows: tuple[tuple[int, int], ...]
+    hierarchies: bool
 
 
 @dataclass(slots=True)
@@ -89,7 +90,8 @@ class Made:
 
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: Notes | None = None
-    dropped: str = ""
+    dropped: tuple[str, str] | None = None
+    """(reason, page)."""
     refused: list[str] = field(default_factory=list)
 
 
@@ -101,6 +103,9 @@ def build(
     materials: Materials,
     input: Path | None = None,
     also: Sequence[Path] = (),
+    pages: Sequence[Path] | None = None,
+    formats: Sequence[str] = FORMATS,
+    size: int = 0,
     name: str = "screens",
     workers: int = 2,
 ) -> list[ScreensReport]:
@@ -110,40 +115,46 @@ def build(
         input: a folder of your own HTML pages; of these one in ten is held out, by the hash of its bytes. Pages are
             scrolled through up to ``PLACES`` windows; more screens than that show them at other sizes.
         also: further folders that your pages read style sheets, scripts and pictures from.
+        pages: pages below these folders, already chosen for this side, in place of all of ``input``.
+        formats: what is written, of ``FORMATS``.
+        size: longest side of a window in pixels; 0: as large as telephones are.
         workers: browsers.
 
     Returns:
         One report per file of rows.
 
     Raises:
-        ConfigError: no Chromium on this machine, or no pages on this side of the folder.
+        ConfigError: no Chromium on this machine, no pages on this side of the folder, or no window so small.
     """
     start = time.perf_counter()
     program = find_browser()
-    pages = _side(input, split) if input else []
+    windows = tuple(sides for sides in SIZES if not size or max(sides) <= size)
+    if not windows:
+        raise ConfigError([f"the smallest window is {min(map(max, SIZES))} px high, but {size} is asked"], "screens")
+    shown = list(pages or (_side(input, split) if input else ()))
     (out / name / "combined").mkdir(parents=True, exist_ok=True)
     roots = (*([input] if input else []), *also)
-    job = Job(out, name, split, seed, materials, pages, roots, program)
+    job = Job(out, name, split, seed, materials, shown, roots, program, windows, "rico" in formats)
     step = min(FRESH, max(1, -(-n // max(1, workers))))
     chunks = [range(first, min(first + step, n)) for first in range(0, n, step)]
     made = list(_all(job, chunks, workers))
-    rows = {task: [one.rows[task] for one in made if task in one.rows] for task in TASKS}
-    for task, listed in rows.items():
-        write_jsonl(out / f"{name}_{task}.jsonl", listed)
     notes = [one.notes for one in made if one.notes]
-    counts = write_notes(out / name, notes, split)
-    write_sources(out, [*_elementary(name), *_annotated(name, split)])
-    refused = [url for one in made for url in one.refused]
-    common = {
-        "screens": len(notes),
-        "dropped": dict(Counter(one.dropped for one in made if one.dropped)),
-        "refused": len(refused),
-        "examples": tuple(dict.fromkeys(refused))[:3],
-    }
+    found: dict[str, int] = {}
+    entries: list[dict[str, Any]] = []
+    if "ferret" in formats:
+        rows = {task: [one.rows[task] for one in made if task in one.rows] for task in TASKS}
+        for task, listed in rows.items():
+            write_jsonl(out / f"{name}_{task}.jsonl", listed)
+            found[f"{name}-{task.replace('_', '-')}"] = len(listed)
+        entries += _elementary(name)
+    if "rico" in formats:
+        found |= {f"{name}-{task}": count for task, count in write_notes(out / name, notes, split).items()}
+        entries += _annotated(name, split)
+    write_sources(out, [entry for entry in entries if found[entry["name"]]])
     seconds = time.perf_counter() - start
-    found = {f"{name}_{task}": len(listed) for task, listed in rows.items()}
-    found |= {f"{name}_{task.replace('-', '_')}": counts[task] for task in ANNOTATIONS}
-    return [ScreensReport(file, count, seconds, **common) for file, count in found.items()]
+    dropped = tuple(one.dropped for one in made if one.dropped)
+    refused = tuple(url for one in made for url in one.refused)
+    return [ScreensReport(file, count, seconds, len(notes), dropped, refused) for file, count in found.items()]
 
 
 def _all(job: Job, chunks: list[range], workers: int) -> Iterator[Made]:
@@ -168,7 +179,8 @@ def _chunk(job: Job, indices: range) -> list[Made]:
                 try:
                     screen = _screen(job, browser, draft, index)
                 except PageError as error:
-                    made.append(Made(dropped=_kind_of(error), refused=list(browser.refused)))
+                    shown = str(job.pages[index % len(job.pages)]) if job.pages else f"page {index}"
+                    made.append(Made(dropped=(_kind_of(error), shown), refused=list(browser.refused)))
                     if "browser has ended" in str(error) or "no answer in time" in str(error):
                         browser.close()
                         browser = Browser(roots, job.program)
@@ -183,9 +195,9 @@ def _screen(job: Job, browser: Browser, draft: Path, index: int) -> Screen:
     rng = python_rng(job.seed, "screens", job.split, job.name, index)
     if job.pages:
         round_, number = divmod(index, len(job.pages))
-        width, height = rng.choice(SIZES)
+        width, height = rng.choice(job.windows)
         return take(browser, job.materials.root, job.pages[number], width, height, round_ % PLACES)
-    page = make_page(job.materials, job.split, index, rng)
+    page = make_page(job.materials, job.split, index, rng, job.windows)
     file = draft / "page.html"
     file.write_text(page.html, encoding="utf-8")
     return take(browser, job.materials.root, file, page.width, page.height)
@@ -195,7 +207,8 @@ def _rows(job: Job, screen: Screen, index: int) -> Made:
     """The picture on disk, its hierarchy beside it, and every task's row."""
     stem = f"{job.name}/combined/{index:06d}"
     screen.picture.save(job.out / f"{stem}.jpg", quality=QUALITY, subsampling=0)
-    write_hierarchy(job.out / f"{stem}.json", screen, index)
+    if job.hierarchies:
+        write_hierarchy(job.out / f"{stem}.json", screen, index)
     rows: dict[str, dict[str, Any]] = {}
     for task in TASKS:
         rng = python_rng(job.seed, "screens", job.split, job.name, index, task)

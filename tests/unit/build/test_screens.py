@@ -396,12 +396,13 @@ def test_your_pages_are_scrolled_through_and_what_they_miss_is_told(tmp_path: Pa
     reports = screens.build(tmp_path / "o", "train", 2 * len(side), 0, MATERIALS, input=tmp_path / "in", workers=1)
     bare = sum(page.name == "bare.html" for page in side)
     assert reports[0].screens == 2 * (len(side) - bare)
-    assert reports[0].dropped == ({"fewer than three elements can be seen": 2} if bare else {})
-    assert reports[0].refused == reports[0].screens and reports[0].examples[0].endswith("/out.png")
+    why = ("fewer than three elements can be seen", str(tmp_path / "in" / "bare.html"))
+    assert reports[0].dropped == (why,) * (2 * bare)
+    assert len(reports[0].refused) == reports[0].screens and reports[0].refused[0].endswith("/out.png")
     shown = {row["conversations"][1]["value"] for row in rows(tmp_path / "o", "ocr")}
     assert shown
     tree = (tmp_path / "o" / "screens" / "combined" / f"{len(side):06d}.json").read_text()
     assert "Line number" in tree, "the second round shows a lower window"
     Image.new("RGB", (8, 6)).save(tmp_path / "out.png")
     again = screens.build(tmp_path / "p", "train", 1, 0, MATERIALS, input=tmp_path / "in", also=[tmp_path], workers=1)
-    assert again[0].refused == 0
+    assert not again[0].refused
