@@ -23,6 +23,8 @@ LIGATURES = str.maketrans(
     {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"} | dict.fromkeys(SOFT_HYPHENS, "-")
 )
 KEY_VALUE = re.compile(r"([A-Z][A-Za-z/'-]+(?: [A-Za-z/'()-]+){0,3}): +(\S.{0,38}\S|\S)")
+IMAGE = 3
+"""Objects of that kind are pictures (pdfium's FPDF_PAGEOBJ_IMAGE)."""
 MAX_CELL = 32
 """Most characters of a table's usual cell: longer ones are columns of prose."""
 
@@ -103,6 +105,14 @@ class Parts:
         return not any(
             a < x2 + margin and x1 - margin < c and b < y2 + margin and y1 - margin < d for a, b, c, d in others
         )
+
+    @cached_property
+    def pictures(self) -> list[Rect]:
+        """Boxes of the pictures on the page."""
+        left, _, _, top = self.frame
+        found = page_handle(self.page).get_objects(filter=[IMAGE], max_depth=1)
+        bounds = [item.get_bounds() for item in found]
+        return [(x1 - left, top - y2, x2 - left, top - y1) for x1, y1, x2, y2 in bounds]
 
     @cached_property
     def paragraphs(self) -> list[tuple[Line, ...]]:
@@ -190,7 +200,11 @@ class Parts:
         ):
             return None  # bullets or numbers in front of a list
         lines = tuple(line for row in run for line in row)
-        return Grid(cells, lines) if self.alone([word for line in lines for word in line], 1.0) else None
+        words = [word for line in lines for word in line]
+        x1, y1, x2, y2 = self._box(words)
+        if any(a < x2 and x1 < c and b < y2 and y1 < d for a, b, c, d in self.pictures):
+            return None  # what a picture in a cell says is not known
+        return Grid(cells, lines) if self.alone(words, 4.0) else None
 
 
 def _spread(edge: Sequence[float]) -> float:

@@ -146,6 +146,22 @@ def test_a_table_is_found_and_its_cells_are_asked_for(folder, tmp_path):
     assert ys.min() > 2 and ys.max() < ink.shape[0] - 2 and xs.min() > 2 and xs.max() < ink.shape[1] - 2
 
 
+def test_a_table_with_pictures_or_cut_lines_is_not_asked_about(tmp_path):
+    (tmp_path / "in").mkdir()
+    rows_at = [((20, 120, 220)[c], 170 - 18 * r, cell) for r, row in enumerate(TABLE) for c, cell in enumerate(row)]
+    heading = (20, 200, "Bicycle parts that are in store, with their prices")
+    picture = "q 20 0 0 20 90 140 cm BI /W 1 /H 1 /CS /G /BPC 8 ID @ EI Q"
+    pages = {
+        "plain": texts_at([heading, *rows_at]),
+        "picture": f"{texts_at([heading, *rows_at])} {picture}",
+        "running": texts_at([heading, *rows_at, (122, 106, "and below it goes on")]),
+    }
+    for name, content in pages.items():
+        write_page(tmp_path / "in" / f"{name}.pdf", content, (300, 220))
+    found = {name: Parts(read_page(tmp_path / "in" / f"{name}.pdf", 0)).grids for name in pages}
+    assert [len(grids) for grids in found.values()] == [1, 0, 0]
+
+
 def test_keys_with_values(folder, tmp_path):
     build("pdf", tmp_path / "d", folder, n=40, formats=("llava",))
     (row,) = rows(tmp_path / "d" / "key-values.jsonl")
