@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from browser_fixture import skip_without_browser
 from stage_fixture import build_small_data
 
 torch.set_num_threads(1)
@@ -16,3 +17,7 @@ torch.set_num_threads(1)
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the rows of ``stage_fixture``; not to be changed."""
     return build_small_data(tmp_path_factory.mktemp("small-data"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    skip_without_browser(items)

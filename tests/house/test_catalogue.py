@@ -9,15 +9,21 @@ from functools import partial
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from mm15.base import catalogue
 from mm15.base.types import Category
+from mm15.build._fetch import PACKAGES
+from mm15.cli import app
 from mm15.datasets._context import RowContext, read_options
 from mm15.evals.benchmark import CATEGORIES, check_item, find, known, written
 from mm15.quickstart import BUILDS
 
-SHARED = {"canvas", "materials"}
+SHARED = {"canvas", "materials", "sets"}
 """Modules of ``build`` that are what builders are made of."""
+APART = {"screens", "clips"}
+"""Builders that need what the quickstart does not have: a browser, PyAV."""
+SETS = catalogue.names("mm15.build.sets")
 BUILDERS = [name for name in catalogue.names("mm15.build") if name not in SHARED]
 FORMATS = catalogue.names("mm15.datasets")
 
@@ -82,4 +88,16 @@ def test_a_builder_is_called_like_its_neighbours_and_has_a_place_in_the_quicksta
     assert list(parameters)[:5] == ["out", "split", "n", "seed", "materials"]
     assert all(parameter.default is not parameter.empty for parameter in list(parameters.values())[5:])
     used = [part.build.func if isinstance(part.build, partial) else part.build for part in BUILDS]
-    assert module.build in used
+    assert (module.build in used) == (name not in APART)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_builder_of_a_verb_declares_itself_and_is_told_to_users(name: str):
+    module = catalogue.lookup("mm15.build.sets", name, "builder")
+    assert module.__doc__ and inspect.getdoc(module.build)
+    assert list(inspect.signature(module.build).parameters) == ["side"]
+    assert module.FORMATS and all(f"``{form}``" in module.__doc__ for form in module.FORMATS)
+    assert module.N > 0 and 64 <= module.SIZE <= 4096
+    assert name in PACKAGES
+    told = CliRunner().invoke(app, ["data", "build", "--help"]).output
+    assert re.search(rf"\b{name}\b", told)

@@ -22,7 +22,7 @@ FLOORS = [
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 LATE_IMPORTS_ALLOWED = {"cli", "__init__"}
-OPTIONAL_PACKAGES = {"pypdfium2", "transformers", "pyarrow", "ray", "zstandard"}
+OPTIONAL_PACKAGES = {"pypdfium2", "transformers", "pyarrow", "ray", "zstandard", "av"}
 
 
 def room_of(path: Path) -> str:

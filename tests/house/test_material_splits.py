@@ -15,7 +15,9 @@ def digests(pictures):
     return {hashlib.sha256(picture.tobytes()).hexdigest() for picture in pictures}
 
 
-@pytest.mark.parametrize("what", ["words", "fonts", "paragraphs", "pdf_pages", "photo_files", "tables"])
+@pytest.mark.parametrize(
+    "what", ["words", "fonts", "paragraphs", "pdf_pages", "photo_files", "tables", "icon_files", "clip_files"]
+)
 def test_both_sides_exist_and_are_disjoint(what):
     train, heldout = (getattr(MATERIALS, what)(split) for split in ("train", "heldout"))
     assert train and heldout
@@ -43,7 +45,7 @@ def test_the_same_drawing_in_two_finishes_stays_on_one_side():
 
 def test_what_splits_yaml_names_exists():
     holdouts = yaml.safe_load((MATERIALS.root / "splits.yaml").read_text())
-    for folder in ("photos", "fonts", "texts", "tables"):
+    for folder in ("photos", "fonts", "texts", "tables", "icons", "clips"):
         stems = {file.stem for file in (MATERIALS.root / folder).iterdir()}
         assert set(holdouts[folder]) < stems, folder
     for name, styles in holdouts["pictures"].items():
@@ -76,7 +78,7 @@ def test_shipped_material_is_small_and_every_file_has_a_licence_row():
     assert sum(file.stat().st_size for file in files) <= LIMIT
     rows = (MATERIALS.root / "LICENSES.md").read_text(encoding="utf-8")
     for file in files:
-        if file.parent.name in ("photos", "fonts", "pdf"):
+        if file.parent.name in ("photos", "fonts", "pdf", "icons", "clips"):
             assert file.stem in rows, f"{file.name} has no row in LICENSES.md"
         if file.parent.parent.name == "pictures":
             assert f"{file.stem}.png" in rows, f"{file.stem} has no row in LICENSES.md"

@@ -10,8 +10,6 @@ import atexit
 import ctypes
 import math
 import random
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,9 +25,8 @@ from mm15.base.errors import MissingExtra, SkipSample
 from mm15.base.rng import python_rng
 from mm15.build.canvas import BuildReport
 from mm15.build.materials import Materials, Split
+from mm15.text.legible import unusable
 
-SOFT_HYPHENS = "\x02￾"
-"""What pdfium reports for a hyphen that only breaks a line."""
 CACHED_PAGES = 128
 PLAIN = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "\u00a0": " "})
 
@@ -113,18 +110,14 @@ def read_page(path: Path, index: int) -> PageText:
     return PageText(path, index, lines)
 
 
-def unusable(text: str) -> str | None:
-    """Why a text layer cannot be trusted, or None. Judged from its characters alone."""
-    visible = [char for char in text if not char.isspace() and char not in SOFT_HYPHENS]
-    broken = sum(unicodedata.category(char) in ("Cc", "Co", "Cn") or char == "\ufffd" for char in visible)
-    if broken > 0.02 * len(visible):
-        return "control characters"
-    words = re.findall("[a-z]{3,}", text.lower())
-    if len(words) < 8 or sum(map(len, words)) < 0.3 * len(visible):
-        return "too little text"
-    if sum(any(vowel in word for vowel in "aeiouy") for word in words) < 0.6 * len(words):
-        return "letters spell nothing"
-    return None
+def page_handle(page: PageText) -> Any:
+    """The open page of pdfium: to measure and to draw it."""
+    return _page(page.path, page.number)
+
+
+def page_count(path: Path) -> int:
+    """Pages of a PDF. Raises ``SkipSample`` where it cannot be opened."""
+    return len(_open(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +252,7 @@ def flush_block(page: PageText, count: int, longest: int, rng: random.Random) ->
     """
     at = rng.randrange(len(page.lines))
     lines = page.lines[at : at + count]
-    if len(lines) < count or not all(map(_below, lines, lines[1:])):
+    if len(lines) < count or not all(map(below, lines, lines[1:])):
         return None
     cuts = [(0.0, math.inf, [])]
     for line in lines:
@@ -277,7 +270,8 @@ def flush_block(page: PageText, count: int, longest: int, rng: random.Random) ->
     return rng.choice(cuts)[2] if cuts else None
 
 
-def _below(upper: Line, lower: Line) -> bool:
+def below(upper: Line, lower: Line) -> bool:
+    """Whether a line stands flush under another, a usual line's distance apart."""
     gap = _bottom(upper) - _bottom(lower)
     return abs(upper[0][0].left - lower[0][0].left) < 2 and 0.8 * _height(upper) < gap < 2.4 * _height(upper)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -123,6 +124,18 @@ class Materials:
     def fonts(self, split: Split) -> list[Path]:
         """Font files (basic Latin only); no family is on both sides."""
         return self._side(sorted((self.root / "fonts").glob("*.?tf")), "fonts", split)
+
+    def icon_files(self, split: Split) -> list[Path]:
+        """Sets of icons, one drawing of every icon each; no set is on both sides."""
+        return self._side(sorted((self.root / "icons").glob("*.json")), "icons", split)
+
+    def icons(self, file: Path) -> dict[str, str]:
+        """The drawings of a set: name → SVG element."""
+        return json.loads(file.read_text(encoding="utf-8"))
+
+    def clip_files(self, split: Split) -> list[Path]:
+        """Short real films of one side."""
+        return self._side(sorted((self.root / "clips").glob("*.mp4")), "clips", split)
 
     @cached_property
     def _words(self) -> dict[Split, list[str]]:

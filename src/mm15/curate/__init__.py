@@ -1,1 +1,1 @@
-"""Choosing what to train on: overlaps with benchmarks taken out."""
+"""Choosing and rewriting data with what we have trained, or against what we measure."""

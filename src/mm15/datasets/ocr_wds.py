@@ -44,6 +44,7 @@ from mm15.base.types import (
 from mm15.datasets._context import RowContext
 from mm15.images.pixels import frame_sizes
 from mm15.io.media import MAX_BYTES
+from mm15.text.legible import unusable
 
 MANY = True
 PAGED = ("tif", "tiff", "pdf")
@@ -63,6 +64,8 @@ class Options(Strict):
     """Which file pages are drawn from, where a document has both; by default the tif."""
     dpi: int = Field(default=150, ge=36, le=600)
     """How finely pages of a PDF are drawn."""
+    check_text: bool = False
+    """Pass over pages whose characters cannot be trusted (``mm15.text.legible``), and those with hardly any text."""
     max_bytes: int = Field(default=MAX_BYTES, gt=0)
     """The largest file and json that are read."""
 
@@ -97,7 +100,10 @@ def to_samples(row: dict[str, Any], context: RowContext) -> list[Sample]:
     skipped: dict[int, str] = {}
     for number, (page, image) in enumerate(zip(pages, images, strict=False)):
         try:
-            kept.append((number, image, _lines(page, image, has_boxes, options.boxes)))
+            lines = _lines(page, image, has_boxes, options.boxes)
+            if options.check_text and (reason := unusable("\n".join(text for text, _ in lines))):
+                raise SkipSample(reason)
+            kept.append((number, image, lines))
         except SkipSample as skip:
             skipped[number] = skip.reason
     if not kept:

@@ -114,6 +114,14 @@ BAD_BOXES = {
 }
 
 
+def test_text_layers_that_cannot_be_trusted_are_passed_over_when_asked(tmp_path: Path):
+    good, bad = "The quick brown fox jumps over the lazy dog and runs home", "\ue001\ue002\ue003 " * 20
+    tar = document(tmp_path, pdfa_page(good), pdfa_page(bad), pdf=pdf("One", "Two"))
+    assert len(Opened("ocr-wds", tar, Category.OCR, dpi=72).samples()) == 2
+    (kept,) = Opened("ocr-wds", tar, Category.OCR, dpi=72, check_text=True).samples()
+    assert kept.messages[1].text == good and kept.meta["skipped_pages"] == {1: "control characters"}
+
+
 @pytest.mark.parametrize("box", BAD_BOXES.values(), ids=BAD_BOXES)
 def test_a_box_that_is_none_is_null_in_meta_and_refuses_the_page_where_boxes_are_written(tmp_path: Path, box: Any):
     tar = document(tmp_path, pdfa_page("A", "B", boxes=[box, [0.0, 0.5, 0.5, 0.25]]), pdf=pdf("A"))
