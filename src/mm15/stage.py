@@ -16,11 +16,11 @@ from torch import nn
 from mm15.base.config import fingerprint, load, to_yaml
 from mm15.base.errors import ConfigError
 from mm15.bundle import load_bundle, save_bundle
-from mm15.data.costs import PROCESSES
 from mm15.data.loader import Loader
 from mm15.data.mixture import ShareRow
 from mm15.data.planner import PackBudget, Planner, build_planner
 from mm15.data.source import Source, open_sources
+from mm15.dist.map import PROCESSES
 from mm15.dist.ranks import has_ranks, is_first, local_ranks, place
 from mm15.io.atomic import write_atomic
 from mm15.model.multimodal import MultimodalModel

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from mm15.base.errors import ConfigError, MM15Error
-from mm15.data.costs import PROCESSES
+from mm15.dist.map import PROCESSES
 from mm15.dist.ranks import any_rank, has_ranks, is_first, local_ranks, place
 
 
