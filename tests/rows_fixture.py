@@ -1,4 +1,4 @@
-"""Reading a whole data set in a test: every row as a sample or as the reason why not; pictures that are never square."""
+"""Reading a whole data set in a test: every row as a sample or the reason why not; pictures are never square."""
 
 from __future__ import annotations
 

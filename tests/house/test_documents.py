@@ -77,3 +77,17 @@ def test_help_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_sources_in_the_data_guide_are_sources_and_its_formats_are_all_there_are():
+    from mm15.base.catalogue import names
+    from mm15.base.config import validate
+    from mm15.data.source import SourceConfig
+
+    text = (ROOT / "docs/DATA.md").read_text(encoding="utf-8")
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.S)]
+    sources = [source for block in blocks for source in (block["sources"] if isinstance(block, dict) else block)]
+    assert len(sources) >= 5
+    for source in sources:
+        validate(SourceConfig, source, where=source["name"])
+    assert sorted(re.findall(r"^\| `([\w-]+)` \|", text, re.M)) == names("mm15.datasets")

@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field, PositiveFloat, ValidationInfo, field_validator
+from pydantic import Field, PositiveFloat, ValidationInfo, field_validator, model_validator
 
 from mm15.base.catalogue import lookup
 from mm15.base.config import Problems, Strict
@@ -32,6 +32,7 @@ from mm15.base.errors import ConfigError, SkipBudgetExceeded, SkipSample
 from mm15.base.types import Category, Sample
 from mm15.data.costs import costs_of, kept, samples_per_row, stamp_of_files
 from mm15.datasets._context import RowContext, read_options
+from mm15.datasets._registry import as_source
 from mm15.io.rows import OURS, ConcatRows, Rows, open_rows
 from mm15.io.store import ImageStore, StoreKey
 
@@ -60,6 +61,8 @@ class SourceConfig(Strict):
     """
 
     name: str
+    dataset: str | None = Field(default=None, exclude=True)
+    """A name of ``mm15 data list``: gives format, category and options, of which the recipe may set others."""
     path: str
     format: str
     category: Category
@@ -73,6 +76,16 @@ class SourceConfig(Strict):
     options: dict[str, Any] = Field(default_factory=dict)
     """What the format may be told: its ``Options``."""
     store: StoreConfig | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_registry(cls, raw: Any) -> Any:
+        if not isinstance(raw, dict) or raw.get("dataset") is None:
+            return raw
+        try:
+            return as_source(raw)
+        except ConfigError as error:
+            raise ValueError(error.problems[0]) from None
 
     @field_validator("format")
     @classmethod

@@ -90,7 +90,7 @@ def picture_rows(path: Path, options: Any) -> Rows:
                 }
                 for annotation in listed
             ]
-            row["open"] = [names[c] for c in image.get("not_exhaustive_category_ids", []) if c in names]
+            row["open"] = [names[c] for c in image.get("not_exhaustive_category_ids") or [] if c in names]
             if any(item["name"] is None for item in row["objects"]):
                 row[DEFECT] = "a category_id that is not in 'categories'"
         yield row

@@ -7,6 +7,7 @@ downloaded from here.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -133,6 +134,25 @@ def resolve(name: str) -> Dataset:
     if not entry.available:
         raise ConfigError([f"'{entry.name}' has no public files; in its place: {_stand_ins(entry)}"], "registry")
     return entry
+
+
+def as_source(source: Mapping[str, Any]) -> dict[str, Any]:
+    """A source of a recipe with what its ``dataset:`` says filled in; what the source says itself wins.
+
+    With another ``format`` than the entry's first, the options are those of the entry's reading in that format.
+
+    Raises:
+        ConfigError: see ``resolve``; or the data set is not known in that format.
+    """
+    entry = resolve(str(source["dataset"]))
+    wanted = source.get("format", entry.adapter)
+    reading = next((one for one in entry.readings if one.adapter == wanted), None)
+    if reading is None:
+        known = ", ".join(dict.fromkeys(one.adapter for one in entry.readings))
+        raise ConfigError([f"'{entry.name}' is not known in format '{wanted}', but in: {known}"], "registry")
+    given = source.get("options") or {}
+    options = {**reading.options, **given} if isinstance(given, Mapping) else given
+    return {"category": entry.category, **source, "format": wanted, "options": options}
 
 
 def recipe_lines(entry: Dataset) -> list[str]:

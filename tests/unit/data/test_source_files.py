@@ -22,7 +22,7 @@ from mm15.base.errors import ConfigError, SkipSample
 from mm15.base.types import Sample, document
 from mm15.data import costs as costs_module
 from mm15.data.source import Source, SourceConfig, open_sources
-from mm15.datasets import text as text_format
+from mm15.datasets import cauldron
 from mm15.datasets._context import RowContext
 from mm15.processor import Processor
 
@@ -213,9 +213,9 @@ def test_options_are_checked_with_everything_else(formats):
     assert told[1].startswith("options.joinr: unknown key (did you mean 'joiner'?); known here: field, joiner, pages")
     assert told[2].startswith("options.pages: ") and "(found 'two')" in told[2]
     assert told[3].startswith("weigth: unknown key")
-    with pytest.raises(ConfigError, match=r"options\.joiner: format 'text' has no options; remove it"):
-        config(path="a", options={"joiner": ""})
-    assert not hasattr(text_format, "Options")
+    with pytest.raises(ConfigError, match=r"options\.joiner: format 'cauldron' has no options; remove it"):
+        config(path="a", format="cauldron", options={"joiner": ""})
+    assert not hasattr(cauldron, "Options")
 
 
 def test_a_store_finds_pictures_that_rows_name_by_address(tmp_path: Path):
