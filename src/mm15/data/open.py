@@ -123,28 +123,27 @@ def _open_data(path: Path, format: str, category: str, changes: Sequence[str]) -
     formats, values = names(FORMATS), {}
     if format and format.replace("_", "-") not in formats:
         try:
-            entry = resolve(format)
+            values = {"dataset": resolve(format).name}
         except ConfigError as error:
             hint = did_you_mean(format, formats)
             problem = f"--format {format}: neither a format{hint} ({', '.join(formats)}) nor a data set: "
             raise ConfigError([problem + error.problems[0]], str(path)) from None
-        values = {"format": entry.adapter, "category": entry.category.value, "options": entry.options}
     elif format:
         values = {"format": format}
-    values |= {"category": category} if category else {}
     problems = []
-    if "format" not in values:
+    if not values:
         built = sorted(str(found.parent) for found in path.glob(f"*/{LISTED}")) if path.is_dir() else []
         problems.append(
             f"there is a {LISTED} in {' and in '.join(built)}: name one of them"
             if built
             else f"give --format: one of {', '.join(formats)}, or a name from `mm15 data list`"
         )
-    if "category" not in values and not (problems and "name one" in problems[0]):
+    if not category and "dataset" not in values and not (problems and "name one" in problems[0]):
         problems.append(f"give --category: one of {', '.join(Category)}")
     if problems:
         raise ConfigError(problems, str(path))
     name = path.name if glob.has_magic(path.name) or path.is_dir() else path.name.partition(".")[0]
+    values |= {"category": category} if category else {}
     given = merge({"name": name or path.resolve().name, "path": str(path), **values}, with_changes({}, changes))
     return Source(validate(SourceConfig, given, str(path)))
 
