@@ -43,7 +43,7 @@ def test_a_failed_fetch_leaves_no_folder(tmp_path):
 
 
 def test_every_builder_has_packages_with_a_licence():
-    assert set(PACKAGES) == {"pdf", "charts", "scenes", "interleaved", "text"}
+    assert set(PACKAGES) == {"pdf", "charts", "scenes", "interleaved", "text", "screens", "clips"}
     for packages in PACKAGES.values():
         assert packages and all(package.licence and package.about and package.size > 0 for package in packages)
     with pytest.raises(ConfigError, match="nothing to fetch for 'quickstart'"):
