@@ -287,7 +287,7 @@ def _compare(sources: Sequence[Source], overlap: Overlap, rule: Rule, chunk: _Ch
 def _see(sources: Sequence[Source], chunk: _Chunk) -> _Seen:
     """Hashes and words of the rows of a chunk. A picture of several rows is opened once."""
     source, rows = sources[chunk.source], []
-    counts = dict.fromkeys(("unusable", "pictures", "unreadable", "plain", "clips"), 0)
+    counts: dict[str, int] = dict.fromkeys(("unusable", "pictures", "unreadable", "plain", "clips"), 0)
     known: dict[MediaRef, PictureHash | str] = {}
     for number in chunk.rows:
         try:
