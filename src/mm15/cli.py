@@ -11,6 +11,7 @@ import typer
 
 from mm15.base.errors import Interrupted, MM15Error
 from mm15.cli_data import data_app
+from mm15.cli_eval import evaluate
 from mm15.cli_show import Json, aside, show
 
 app = typer.Typer(
@@ -109,27 +110,7 @@ def resume(
     raise typer.Exit(0 if result.finished else 130)
 
 
-@app.command(name="eval")
-def evaluate(
-    bundle: Annotated[Path, typer.Argument(help="A bundle or run folder.")],
-    data: Annotated[Path, typer.Option(help="Folder with the held-out files.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for predictions and results.")] = None,
-    benchmark: Annotated[list[str] | None, typer.Option(help="Only these benchmarks (repeatable).")] = None,
-    as_json: Json = False,
-) -> None:
-    """Measure a bundle by ability on held-out items."""
-    from mm15.bundle import load_bundle
-    from mm15.evals.run import evaluate as run_benchmarks
-    from mm15.evals.run import results_json
-
-    loaded = load_bundle(bundle)
-    report = run_benchmarks(loaded.model, loaded.processor, data, benchmarks=benchmark, out=out)
-    lines = [
-        f"{score.benchmark:<22} {score.category:<14} {score.metric:<14} {score.value:6.1f}  n={score.n}"
-        for score in report.scores
-    ]
-    lines.append(f"Next: mm15 chat {bundle} --image PICTURE 'question'")
-    show(results_json(report), as_json, "\n".join(lines))
+app.command(name="eval")(evaluate)
 
 
 @app.command()

@@ -32,7 +32,9 @@ from mm15.build.canvas import BuildReport
 from mm15.build.materials import Materials
 from mm15.bundle import Bundle, load_bundle
 from mm15.evals.report import StageSummary, pick_examples, write_report
-from mm15.evals.run import EvalReport, evaluate, results_json
+from mm15.evals.request import Request
+from mm15.evals.results import EvalReport, results_json
+from mm15.evals.run import evaluate
 from mm15.io.atomic import atomic_folder, write_atomic
 from mm15.io.jsonl import read_jsonl
 from mm15.model.multimodal import MultimodalModel
@@ -159,8 +161,9 @@ def run_quickstart(out: Path, seed: int = 0, pdfs: Path | None = None, tiny: boo
 
     say("evaluating on held-out items, beside an untrained control")
     bundle = load_bundle(out / STAGES[-1] / "bundle")
-    report = evaluate(bundle.model, bundle.processor, out / "data" / "heldout", out=out, progress=None)
-    control = evaluate(_untrained(bundle, seed), bundle.processor, out / "data" / "heldout")
+    request = Request(str(out / "data" / "heldout"))
+    report = evaluate(bundle.model, bundle.processor, request, out=out, resume=True)
+    control = evaluate(_untrained(bundle, seed), bundle.processor, request)
     clock.lap("evaluation")
     results = _results(out, report, control, seed, tiny, clock)
     notes = _notes(results)

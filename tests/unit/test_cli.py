@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import mm15
 from mm15 import stage
+from mm15.base.errors import ConfigError
 from mm15.build import words
 from mm15.build.materials import Materials
 from mm15.cli import app, main
@@ -104,10 +105,15 @@ def test_eval_measures_the_files_that_are_there(trained: tuple[Path, str], tmp_p
     assert [(score["benchmark"], score["n"]) for score in told["scores"]] == [("mini-words", 6)]
     assert told["mmbase"] is None and "mini-kv" in told["missing"]
     assert json.loads((tmp_path / "scores" / "results.json").read_text()) == told
-    assert len((tmp_path / "scores" / "predictions.jsonl").read_text().splitlines()) == 6
-    line, following = run("eval", folder, "--data", tmp_path, "--benchmark", "mini-words").splitlines()
-    assert following.startswith(f"Next: mm15 chat {folder} ")
-    assert line.split()[:3] == ["mini-words", "text_rich", "exact_match"] and line.endswith("n=6")
+    kept = tmp_path / "scores" / "predictions" / "mini-words.jsonl"
+    assert len(kept.read_text().splitlines()) == 6
+    lines = run("eval", folder, "--data", tmp_path, "--benchmark", "mini-words", "--out", tmp_path / "b").splitlines()
+    assert lines[0].split()[:2] == ["mini-words", "exact_match"] and lines[0].endswith("n=6")
+    assert lines[-1] == f"Next: open {tmp_path / 'b' / 'report.html'}"
+    with pytest.raises(ConfigError, match=r"--resume.*--rescore"):
+        run("eval", folder, "--data", tmp_path, "--out", tmp_path / "scores")
+    again = json.loads(run("eval", tmp_path / "scores", "--rescore", "--json"))
+    assert again["scores"] == told["scores"]
 
 
 def test_doctor_says_what_it_found():

@@ -49,6 +49,25 @@ def any_rank(flag: bool) -> bool:
     return bool(told)
 
 
+def meet() -> None:
+    """Wait until every rank is here; alone there is nobody to wait for."""
+    if has_ranks():
+        dist.barrier()
+
+
+@contextmanager
+def torchrun_ranks() -> Iterator[None]:
+    """Inside, this process is one of those that ``torchrun`` started; without torchrun it stays alone."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or has_ranks():
+        yield
+        return
+    dist.init_process_group("gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
 @contextmanager
 def local_ranks(count: int, context: BaseContext, work: Callable[..., Any], *arguments: Any) -> Iterator[None]:
     """Inside, this process is rank 0 of ``count`` on this machine, with one thread each; the others call ``work``.

@@ -1,268 +1,175 @@
 """What a benchmark is: a module in ``evals/benchmarks`` that says what is asked, what is right, and how it is scored.
 
-    NAME, CATEGORY, METRIC    its name, the category it belongs to, its one primary metric
-    FILE, FORMAT              the file in the held-out folder and the ``datasets`` format that reads it
+    NAME, SUITE, CATEGORY     its name, the suite and the category it belongs to
+    METRIC                    the one reported number it is known by, a key of what ``combine`` gives
+    SPLIT                     the split of the official data it reads
     MAX_NEW_TOKENS            the longest answer
-    COUNTS_IN_AVERAGE         whether it enters the category average or is only reported beside it
-    references(sample)        the right answers of one row, from its final answer: texts, or boxes in pixels
-    score(answer, item)       metric → 0..1; the primary metric is among them
-    constants(items)          answers that need no picture, to find the best score such an answer could get
-    CHECKS                    (answer, reference, primary score) lines that a house test runs
+    CHECKS                    (answer, right answer, primary per-item value) or (answer, item, value): a house test runs
+                              them
+    read(files)               the items, from the official files as users have them (``files.Files``)
+    score(answer, item)       metric → value of one item, 0..1
 
-The helpers at the end are what most benchmarks use for ``references`` and ``constants``.
+What is left out has a default:
+
+    Options                   what a user may set (``--set NAME.key=value``), a ``Strict``; ``read`` has it in ``files``
+    score_all(answers, items) metric → value for every item, where they depend on each other (CIDEr, pairs of questions)
+    combine(table)            reported metric → number, from means of per-item values; default: 100 times each mean
+    judge_prompts(answer, item), score(answer, item, replies)
+                              for judged benchmarks: what the judge is asked (``judge.Messages``), and the score from
+                              its replies; scored only where there is a judge
+    perfect(item)             a perfect model's answer; default: the first reference
+    constants(items)          answers that look at no picture, to find the best of them; default: common right answers
+    FILE                      its one file in the data folder, where it does not have a folder of its own
+
+A benchmark is known by its name here and nowhere else; which of them make a category score is said in ``categories``.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Protocol, cast
-
-import numpy as np
+from types import ModuleType
+from typing import Any
 
 from mm15.base import catalogue
-from mm15.base.errors import DataError, SkipSample
-from mm15.base.rng import numpy_rng
-from mm15.base.types import Box, Category, ImagePart, MediaRef, Message, Part, RegionPart, Role, Sample, TextPart, user
-from mm15.datasets._context import RowContext, read_options
-from mm15.evals.scoring import grounding_accuracy
-from mm15.io.jsonl import read_jsonl
-from mm15.text.regions import parse_regions, write_box, write_region
+from mm15.base.config import Strict, validate
+from mm15.base.errors import ConfigError
+from mm15.evals import scoring
+from mm15.evals.files import Files
+from mm15.evals.items import Item, Reference, common_answers, written
+from mm15.evals.judge import Messages
+from mm15.evals.table import Combine, plain_means
 
 PACKAGE = "mm15.evals.benchmarks"
-CATEGORIES = ("general", "text_rich", "knowledge", "refer_ground", "multi_image")
-"""The categories of MM1.5's evaluation tables; in-context learning has no benchmark here."""
-
-Reference = str | Box
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One question: the sample to answer (it ends with the user's turn) and its right answers."""
-
-    sample: Sample
-    references: tuple[Reference, ...]
-    task: str = ""
-    """The row's own ``task``, for sub-scores."""
-
-    @property
-    def key(self) -> str:
-        return self.sample.key
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels of the first picture, in which boxes are written and read."""
-        image = self.sample.images[0]
-        return image.width, image.height
+CATEGORIES = (
+    "general",
+    "text_rich",
+    "knowledge",
+    "refer_ground",
+    "multi_image",
+    "in_context",
+    "video",
+    "ui",
+    "few_shot",
+)
+"""The abilities of MM1.5's tables, those of its variants, and MM1's few-shot set."""
+SUITES = ("paper", "mini", "video", "ui", "few-shot")
+"""Each benchmark belongs to one; a category of the paper names a part of ``paper``."""
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
-    """One answered question, with everything needed to score it again."""
+class Benchmark:
+    """A benchmark module with its defaults filled in; see above."""
 
-    key: str
-    prompt: str
-    prompt_hash: str
-    """Of the tokens and tiles the model saw."""
-    answer: str
-    references: tuple[str, ...]
-    scores: dict[str, float]
-    """Metric → 0..1."""
-    tokens: int
-    """Tokens of the prompt and the answer together."""
-    stop_reason: str
-    task: str = ""
-    error: str = ""
-    """Why there is no answer (an unreadable picture); such an item is wrong and stays in n."""
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """The mean of one metric over one benchmark, 0-100, with how sure it is."""
-
-    benchmark: str
+    name: str
+    suite: str
     category: str
     metric: str
-    value: float
-    n: int
-    stderr: float
-    low: float
-    """Lower end of the 95 % bootstrap interval."""
-    high: float
+    split: str
+    max_new_tokens: int
+    checks: Sequence[tuple[str, Any, float]]
+    read: Callable[[Files], list[Item]]
+    score: Callable[..., dict[str, float]]
+    score_all: Callable[[Sequence[str], Sequence[Item]], list[dict[str, float]]]
+    combine: Combine
+    judge_prompts: Callable[[str, Item], list[Messages]] | None
+    perfect: Callable[[Item], str]
+    constants: Callable[[Sequence[Item]], list[str]] | None
+    options: type[Strict] | None
+    file: str
+    scorer: str
+    """Changes whenever the code that scores could."""
+    about: str
+
+    def open(self, folder: str | Path, partial: bool = False, options: Mapping[str, Any] | None = None) -> Files:
+        """Its files below ``folder``, for ``read``.
+
+        Raises:
+            ConfigError: unknown or wrong options.
+        """
+        if self.options is None and options:
+            raise ConfigError([f"{key}: benchmark '{self.name}' has no options; remove it" for key in options], "--set")
+        chosen = validate(self.options, options or {}, f"options of {self.name}") if self.options else None
+        return Files(self.name, Path(folder), partial, chosen)
+
+    def item_value(self, values: Mapping[str, float]) -> float:
+        """How good one answer is: its primary value, or the first where the primary number is of all items only."""
+        return values.get(self.metric, next(iter(values.values()), 0.0))
 
 
-class Benchmark(Protocol):
-    """The shape of a benchmark module."""
+def known(suite: str | None = None) -> list[str]:
+    """Names of all benchmarks, by suite and category; or of one suite, or of one category of the paper's.
 
-    NAME: str
-    CATEGORY: str
-    METRIC: str
-    FILE: str
-    FORMAT: str
-    MAX_NEW_TOKENS: int
-    COUNTS_IN_AVERAGE: bool
-    CHECKS: list[tuple[str, Reference, float]]
-
-    def references(self, sample: Sample) -> tuple[Reference, ...]: ...
-
-    def score(self, answer: str, item: Item) -> dict[str, float]: ...
-
-    def constants(self, items: Sequence[Item]) -> list[str]: ...
-
-
-def known() -> list[str]:
-    """Names of all benchmarks, by category; those that are only reported apart stand last in theirs."""
+    Raises:
+        ConfigError: no such suite or category; the message names the nearest.
+    """
     found = [find(name) for name in catalogue.names(PACKAGE)]
-    found.sort(key=lambda benchmark: (CATEGORIES.index(benchmark.CATEGORY), not benchmark.COUNTS_IN_AVERAGE))
-    return [benchmark.NAME for benchmark in found]
+    found.sort(key=lambda benchmark: (SUITES.index(benchmark.suite), CATEGORIES.index(benchmark.category)))
+    if suite is None:
+        return [benchmark.name for benchmark in found]
+    parts = {category.replace("_", "-"): category for category in CATEGORIES}
+    if suite in SUITES:
+        return [benchmark.name for benchmark in found if benchmark.suite == suite]
+    if suite not in parts:
+        names = [*SUITES, *parts]
+        hint = catalogue.did_you_mean(suite, names)
+        raise ConfigError([f"unknown suite '{suite}'{hint}; known: {', '.join(dict.fromkeys(names))}"], "suite")
+    return [benchmark.name for benchmark in found if benchmark.suite == "paper" and benchmark.category == parts[suite]]
 
 
+@cache
 def find(name: str) -> Benchmark:
     """The benchmark with this name.
 
     Raises:
         ConfigError: there is none; the message names the nearest.
     """
-    return cast(Benchmark, catalogue.lookup(PACKAGE, name, "benchmark"))
+    return _filled(catalogue.lookup(PACKAGE, name, "benchmark"))
 
 
-def read_items(benchmark: Benchmark, folder: Path, limit: int | None = None) -> list[Item]:
-    """The questions of a benchmark's file, in file order.
+def _filled(module: ModuleType) -> Benchmark:
+    score = module.score
 
-    A row with several answers gives one question for each; earlier turns lend it their pictures but not their text, so
-    that no right answer is ever shown.
+    def score_each(answers: Sequence[str], items: Sequence[Item]) -> list[dict[str, float]]:
+        return [score(answer, item) for answer, item in zip(answers, items, strict=True)]
 
-    Raises:
-        DataError: rows that cannot be used; all of them are named. A question without its answer cannot be scored.
-    """
-    format = catalogue.lookup("mm15.datasets", benchmark.FORMAT, "dataset format")
-    options = read_options(format, {})
-    path = folder / benchmark.FILE
-    items: list[Item] = []
-    problems = []
-    for line, row in read_jsonl(path):
-        # The category only tells captions apart from questions here; ``knowledge`` is no category of a sample.
-        key = f"{benchmark.NAME}/{line}"
-        context = RowContext(benchmark.NAME, Category.GENERAL, key, root=str(folder), options=options)
-        try:
-            for sample in format.to_samples(row, context):
-                items += _questions(benchmark, sample)
-        except SkipSample as error:
-            problems.append(f"{path}:{line}: {error.reason}")
-        if limit is not None and len(items) >= limit:
-            break
-    if problems or not items:
-        raise DataError(f"{benchmark.NAME}: unusable rows in {path}\n" + "\n".join(problems or ["the file is empty"]))
-    return items[:limit]
-
-
-def _questions(benchmark: Benchmark, sample: Sample) -> list[Item]:
-    answers = [n for n, message in enumerate(sample.messages) if message.role is Role.ASSISTANT]
-    task = str(sample.meta.get("task", sample.meta.get("task_name", "")))
-    items = []
-    for number, place in enumerate(answers):
-        asked = sample.messages[place - 1]
-        earlier = sample.messages[: place - 1]
-        system = tuple(message for message in earlier if message.role is Role.SYSTEM)
-        lent = tuple(part for message in earlier for part in message.parts if isinstance(part, ImagePart))
-        alone = replace(
-            sample,
-            key=sample.key if len(answers) == 1 else f"{sample.key}.{number}",
-            messages=(*system, Message(Role.USER, lent + asked.parts)),
-        )
-        answered = replace(alone, messages=(*alone.messages, sample.messages[place]))
-        items.append(Item(alone, benchmark.references(answered), task))
-    return items
+    judged = getattr(module, "judge_prompts", None)
+    constants = getattr(module, "constants", None)
+    return Benchmark(
+        name=module.NAME,
+        suite=module.SUITE,
+        category=module.CATEGORY,
+        metric=module.METRIC,
+        split=module.SPLIT,
+        max_new_tokens=module.MAX_NEW_TOKENS,
+        checks=module.CHECKS,
+        read=module.read,
+        score=score,
+        score_all=getattr(module, "score_all", score_each),
+        combine=getattr(module, "combine", plain_means),
+        judge_prompts=judged,
+        perfect=getattr(module, "perfect", _first_reference),
+        constants=constants or (None if judged else common_answers),
+        options=getattr(module, "Options", None),
+        file=getattr(module, "FILE", ""),
+        scorer=_fingerprint(module),
+        about=inspect.getdoc(module) or "",
+    )
 
 
-def prompt_text(sample: Sample) -> str:
-    """The question as readable text: pictures as ``<image>``, regions as the coordinates the model reads."""
-    return "\n".join("".join(_readable(part, sample) for part in message.parts) for message in sample.messages)
+def _first_reference(item: Item) -> str:
+    reference: Reference = item.references[0]
+    return written(reference, item)
 
 
-def _readable(part: Part, sample: Sample) -> str:
-    if isinstance(part, RegionPart):
-        image = sample.images[part.region.image]
-        return write_region(part.region, image.width, image.height)
-    return part.text if isinstance(part, TextPart) else "<image>"
-
-
-def summarise(benchmark: Benchmark, metric: str, values: Sequence[float]) -> Score:
-    """Mean, standard error and seeded bootstrap interval (1,000 draws of the items) of per-item values in 0..1."""
-    values_n = np.asarray(values, dtype=np.float64) * 100
-    n = len(values_n)
-    draws = numpy_rng(0, "bootstrap", benchmark.NAME, metric).integers(0, n, (1000, n))
-    low, high = np.percentile(values_n[draws].mean(axis=1), [2.5, 97.5])
-    stderr = float(values_n.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
-    return Score(benchmark.NAME, benchmark.CATEGORY, metric, float(values_n.mean()), n, stderr, float(low), float(high))
-
-
-# ---- what most benchmarks share ----
-
-
-def answer_text(sample: Sample) -> tuple[str, ...]:
-    """``references`` of a benchmark whose right answer is the text of the final turn."""
-    return (sample.messages[-1].text.strip(),)
-
-
-def answer_boxes(sample: Sample) -> tuple[Box, ...]:
-    """``references`` of a grounding benchmark: the boxes of the final turn, in pixels.
-
-    Raises:
-        SkipSample: the turn has none.
-    """
-    regions = [part.region for part in sample.messages[-1].parts if isinstance(part, RegionPart)]
-    boxes = tuple(region for region in regions if isinstance(region, Box))
-    if not boxes:
-        raise SkipSample("the right answer holds no box")
-    return boxes
-
-
-def texts(item: Item) -> list[str]:
-    """The references of a text benchmark."""
-    return [reference for reference in item.references if isinstance(reference, str)]
-
-
-def score_boxes(answer: str, item: Item) -> dict[str, float]:
-    """``score`` of a grounding benchmark: Acc@IoU0.5 of the first box in the answer; no readable box is a miss, and
-    ``unparseable`` counts those."""
-    regions = [found.region for found in parse_regions(answer, *item.size)]
-    boxes = [region for region in regions if isinstance(region, Box)]
-    wanted = [reference for reference in item.references if isinstance(reference, Box)]
-    return {"acc_iou50": grounding_accuracy(boxes, wanted), "unparseable": float(not boxes)}
-
-
-def written(reference: Reference, item: Item) -> str:
-    """A reference as the answer a perfect model would give."""
-    return write_box(reference, *item.size) if isinstance(reference, Box) else reference
-
-
-MOST_CONSTANTS = 100
-
-
-def common_answers(items: Sequence[Item]) -> list[str]:
-    """``constants`` of most benchmarks: the most frequent right answers, at most ``MOST_CONSTANTS`` of them."""
-    counts = Counter(written(reference, item) for item in items for reference in item.references)
-    return [answer for answer, _ in counts.most_common(MOST_CONSTANTS)]
-
-
-def common_boxes(items: Sequence[Item]) -> list[str]:
-    """``constants`` of a grounding benchmark: right boxes, their mean and median, the whole picture, centred boxes.
-
-    All on the 0-999 scale, as the model would write them.
-    """
-    found = [
-        parse_regions(written(reference, item), *item.size)[0].norm for item in items for reference in item.references
-    ]
-    guesses = [np.mean(found, axis=0), np.median(found, axis=0)]
-    guesses += [np.array([500 - half, 500 - half, 500 + half, 500 + half]) for half in (150, 250, 350, 499)]
-    return [f"[{', '.join(str(int(value)) for value in guess)}]" for guess in guesses] + common_answers(items)
-
-
-def check_item(reference: Reference) -> Item:
-    """An item with this right answer, for the lines of ``CHECKS``; its picture is 800 x 600 px and never read."""
-    picture = ImagePart(MediaRef(path="check.png"), 800, 600)
-    return Item(Sample("check", "check", Category.GENERAL, (user(picture, "\nQuestion?"),)), (reference,))
+def _fingerprint(module: ModuleType) -> str:
+    """Of the source of the benchmark and of all metrics."""
+    digest = hashlib.sha256()
+    metrics = sorted(Path(inspect.getfile(scoring)).parent.glob("*.py"), key=lambda file: file.name)
+    for file in (Path(inspect.getfile(module)), *metrics):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]

@@ -12,8 +12,10 @@ from typing import Any
 
 from mm15.base.errors import SkipSample
 from mm15.base.types import Box, Region, RegionPart
-from mm15.evals.benchmark import Item, Prediction, find, prompt_text
-from mm15.evals.run import EvalReport
+from mm15.evals.benchmark import find
+from mm15.evals.items import Item, prompt_text
+from mm15.evals.predictions import Prediction
+from mm15.evals.results import EvalReport
 from mm15.images.pixels import open_picture
 from mm15.images.split import SplitPolicy, choose_grid, tile_borders
 from mm15.io.atomic import write_atomic
@@ -61,11 +63,11 @@ def pick_examples(report: EvalReport, best: int = 2, worst: int = 2) -> list[Exa
     """The best and the worst answers of every benchmark, best first; ties in file order, spread over the tasks."""
     examples = []
     for name, predictions in report.predictions.items():
-        metric = find(name).METRIC
+        benchmark = find(name)
         seen: dict[tuple[str, float], int] = {}
         ranked = []
         for item, kept in zip(report.items[name], predictions, strict=True):
-            score = kept.scores[metric]
+            score = benchmark.item_value(kept.scores)
             turn = seen[kept.task, score] = seen.get((kept.task, score), -1) + 1
             ranked.append((score, turn, Example(name, kept, item, score)))
         top = sorted(ranked, key=lambda entry: (-entry[0], entry[1]))[:best]

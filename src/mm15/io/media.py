@@ -1,14 +1,16 @@
-"""The bytes of a picture or clip by its address: a file, a member of a tar, or bytes in hand."""
+"""The bytes of a picture or clip by its address: a file, a tar's member, a table's cell, or bytes in hand."""
 
 from __future__ import annotations
 
 import os
 import stat
 import tarfile
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 from mm15.base.errors import SkipSample
 from mm15.base.types import MediaRef
+from mm15.io.cells import CELLS, read_cell
 
 MAX_BYTES = 64 << 20
 
@@ -17,7 +19,7 @@ def read_bytes(ref: MediaRef, root: str | Path = "", max_bytes: int = MAX_BYTES)
     """The encoded bytes at an address.
 
     A tar member is read in place, nothing is extracted: with ``offset`` and ``size`` directly, otherwise by walking
-    the (uncompressed) tar to its name.
+    the (uncompressed) tar to its name. A member of a Parquet, Arrow or TSV file is a cell of it (``io.cells``).
 
     Args:
         ref: the address.
@@ -39,6 +41,9 @@ def read_bytes(ref: MediaRef, root: str | Path = "", max_bytes: int = MAX_BYTES)
             raise SkipSample("not a regular file", address)
         if ref.offset >= 0:
             data, size = _slice(path, ref.offset, _allowed(ref.size, max_bytes, address))
+        elif ref.member and path.name.lower().endswith(CELLS):
+            data = read_cell(replace(ref, path=str(path)))
+            size = _allowed(len(data), max_bytes, address)
         elif ref.member:
             data, size = _member(path, ref.member, max_bytes, address)
         else:

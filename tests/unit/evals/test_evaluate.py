@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,12 @@ import torch
 from PIL import Image
 
 from mm15.base.errors import ConfigError, DataError
-from mm15.evals.benchmark import find, known, written
+from mm15.evals.benchmark import find, known
+from mm15.evals.items import written
 from mm15.evals.report import StageSummary, pick_examples, write_report
-from mm15.evals.run import EvalReport, constant_answer, evaluate, results_json, summary
+from mm15.evals.request import Request
+from mm15.evals.results import EvalReport, constant_answer, results_json, summary
+from mm15.evals.run import evaluate
 from mm15.generate.engine import Generation
 from mm15.images.split import SplitPolicy
 from mm15.model.multimodal import MultimodalModel
@@ -88,16 +92,22 @@ def answer_with(monkeypatch, say) -> None:
 @pytest.fixture(scope="module")
 def untrained(model, processor, heldout, tmp_path_factory) -> tuple[EvalReport, Path]:
     out = tmp_path_factory.mktemp("out")
-    return evaluate(model, processor, heldout, out=out), out
+    return evaluate(model, processor, Request(str(heldout)), out=out), out
 
 
 def test_the_real_walk_keeps_every_answer(untrained, heldout):
     report, out = untrained
-    assert [score.benchmark for score in report.scores] == known()
+    assert [score.benchmark for score in report.scores] == known("mini")
     assert report.missing == []
-    lines = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+    files = sorted((out / "predictions").iterdir())
+    assert [file.name for file in files] == sorted(f"{name}.jsonl" for name in known("mini")), "no parts are left"
+    lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     assert len(lines) == 6 + 11 * 4
-    assert len({(line["benchmark"], line["key"]) for line in lines}) == len(lines)
+    assert len({line["key"] for line in lines}) == len(lines)
+    assert {line["decode"] for line in lines if line["key"].startswith("mini-vqa")} == {
+        "greedy, float32, at most 32 tokens"
+    }
+    assert all(line["scorer"] and line["scores"] for line in lines)
     assert len({line["prompt_hash"] for line in lines}) > 20
     assert all(line["tokens"] > 0 and line["error"] == "" for line in lines)
     saved = json.loads((out / "results.json").read_text())
@@ -110,18 +120,18 @@ def test_perfect_answers_score_100_everywhere(monkeypatch, untrained, model, pro
     right = {item.key: written(item.references[0], item) for items in untrained[0].items.values() for item in items}
     answer_with(monkeypatch, lambda key: f" {right[key]}\n")
     lines: list[str] = []
-    report = evaluate(model, processor, heldout, progress=lines.append)
+    report = evaluate(model, processor, Request(str(heldout)), progress=lines.append)
     assert {score.value for score in report.scores} == {100.0}
-    assert set(report.categories.values()) == {100.0}
+    assert {score.value for score in report.categories.values()} == {100.0}
     assert report.mmbase == 100.0
-    assert "mini-words: 4/4 answered" in lines
+    assert any(re.fullmatch(r"mini-words: 4/4 answered, .* items/s, 0 s left", line) for line in lines)
     before = results_json(report, untrained[0])["scores"][0]
     assert before["untrained"] == round(untrained[0].scores[0].value, 2)
 
 
 def test_empty_answers_score_0_everywhere(monkeypatch, model, processor, heldout):
     answer_with(monkeypatch, lambda key: "")
-    report = evaluate(model, processor, heldout)
+    report = evaluate(model, processor, Request(str(heldout)))
     assert {score.value for score in report.scores} == {0.0}
     assert report.mmbase == 0.0
     unparseable = {score.benchmark: score.value for score in report.details if score.metric == "unparseable"}
@@ -146,13 +156,24 @@ def test_scores_by_task(untrained):
 
 def test_categories_average_what_counts_and_are_empty_while_one_is_missing(monkeypatch, model, processor, heldout):
     answer_with(monkeypatch, lambda key: "dog" if key.startswith("mini-refer/") else "")
-    report = evaluate(model, processor, heldout)
-    assert report.categories["refer_ground"] == 50.0, "mini-refer 100, mini-ground 0; the unseen ones stay apart"
-    part = evaluate(model, processor, heldout, benchmarks=["mini-refer", "mini-vqa"])
-    assert part.categories == {name: 0.0 if name == "general" else None for name in part.categories}
+    report = evaluate(model, processor, Request(str(heldout)))
+    assert report.categories["refer_ground"].value == 50.0, "mini-refer 100, mini-ground 0; the unseen ones stay apart"
+    part = evaluate(
+        model,
+        processor,
+        Request(
+            str(heldout),
+            (
+                "mini-refer",
+                "mini-vqa",
+            ),
+        ),
+    )
+    values = {name: score.value for name, score in part.categories.items()}
+    assert values == {name: 0.0 if name == "general" else None for name in part.categories}
     assert part.mmbase is None
-    assert "mini-ground" in part.missing
-    assert "mini-refer" not in part.missing
+    assert part.categories["refer_ground"].missing == ("mini-ground",)
+    assert part.missing == [], "what was asked for is there"
 
 
 def test_an_unreadable_picture_is_wrong_and_stays_in_n(model, processor, heldout, tmp_path):
@@ -161,7 +182,7 @@ def test_an_unreadable_picture_is_wrong_and_stays_in_n(model, processor, heldout
     for name in ("0.png", "2.png"):
         (tmp_path / name).write_bytes((heldout / name).read_bytes())
     (tmp_path / "1.png").write_bytes(b"not a picture")
-    report = evaluate(model, processor, tmp_path, benchmarks=["mini-vqa"])
+    report = evaluate(model, processor, Request(str(tmp_path), ("mini-vqa",)))
     assert report.scores[0].n == 3
     kept = report.predictions["mini-vqa"]
     assert [bool(prediction.error) for prediction in kept] == [False, True, False]
@@ -184,15 +205,26 @@ def test_every_question_is_answered_exactly_once_or_nothing_is_scored(untrained)
 
 def test_wrong_requests_are_named(model, processor, heldout, tmp_path):
     with pytest.raises(ConfigError, match="did you mean 'mini-vqa'"):
-        evaluate(model, processor, heldout, benchmarks=["mini-vqaa"])
-    with pytest.raises(DataError, match=r"mini-vqa needs .*general\.jsonl"):
-        evaluate(model, processor, tmp_path, benchmarks=["mini-vqa"])
-    with pytest.raises(DataError, match="mini-words needs"):
-        evaluate(model, processor, tmp_path)
+        evaluate(model, processor, Request(str(heldout), ("mini-vqaa",)))
+    with pytest.raises(DataError, match=r"mini-vqa \(expected .*general\.jsonl"):
+        evaluate(model, processor, Request(str(tmp_path), ("mini-vqa",)))
+    with pytest.raises(DataError, match=r"mini-words \(expected"):
+        evaluate(model, processor, Request(str(tmp_path)))
 
 
 def test_answers_do_not_depend_on_the_batch(model, processor, heldout, untrained):
-    report = evaluate(model, processor, heldout, benchmarks=["mini-vqa", "mini-pairs"], batch_tokens=1)
+    report = evaluate(
+        model,
+        processor,
+        Request(
+            str(heldout),
+            (
+                "mini-vqa",
+                "mini-pairs",
+            ),
+        ),
+        batch_tokens=1,
+    )
     for name in ("mini-vqa", "mini-pairs"):
         assert report.predictions[name] == untrained[0].predictions[name]
 
@@ -203,9 +235,9 @@ def test_the_report_shows_best_and_worst_with_boxes_and_escapes_answers(
     hostile = '<script>alert(1)</script> dog [100, 200, 500, 600] <img src="x">'
     right = {item.key: written(item.references[0], item) for items in untrained[0].items.values() for item in items}
     answer_with(monkeypatch, lambda key: right[key] if key.endswith("/1") else hostile)
-    report = evaluate(model, processor, heldout)
+    report = evaluate(model, processor, Request(str(heldout)))
     examples = pick_examples(report, best=1, worst=1)
-    assert [example.benchmark for example in examples[::2]] == known()
+    assert [example.benchmark for example in examples[::2]] == known("mini")
     best = next(example for example in examples if example.benchmark == "mini-vqa")
     assert (best.score, best.prediction.key) == (1.0, "mini-vqa/1")
     log = [{"step": n, "loss": 4.0 / n, "categories": {"general": 4.0 / n, "ocr": 3.0}} for n in range(1, 9)]

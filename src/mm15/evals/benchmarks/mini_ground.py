@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from mm15.base.types import Box
-from mm15.evals.benchmark import answer_boxes, common_boxes, score_boxes
+from mm15.evals.files import Files
+from mm15.evals.formats import read_format
+from mm15.evals.items import Item, answer_boxes, common_boxes, score_boxes
 
 NAME = "mini-ground"
+SUITE = "mini"
 CATEGORY = "refer_ground"
 METRIC = "acc_iou50"
+SPLIT = "heldout"
 FILE = "ground.jsonl"
-FORMAT = "ferret-json"
 MAX_NEW_TOKENS = 64
-COUNTS_IN_AVERAGE = True
 CHECKS = [
     ("the dog [100, 200, 500, 600]", Box(80, 120, 400, 360), 1.0),
     ("[100, 200, 500, 600]", Box(80, 120, 240, 360), 1.0),
@@ -21,6 +23,11 @@ CHECKS = [
     ("", Box(80, 120, 400, 360), 0.0),
 ]
 
-references = answer_boxes
+
+def read(files: Files) -> list[Item]:
+    """The held-out rows."""
+    return read_format(files, FILE, "ferret-json", answer_boxes)
+
+
 constants = common_boxes
 score = score_boxes

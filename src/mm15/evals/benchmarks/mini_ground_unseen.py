@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from mm15.evals.benchmarks.mini_ground import (
-    CATEGORY,
-    CHECKS,
-    FORMAT,
-    MAX_NEW_TOKENS,
-    METRIC,
-    constants,
-    references,
-    score,
-)
+from mm15.evals.benchmarks.mini_ground import CATEGORY, CHECKS, MAX_NEW_TOKENS, METRIC, SPLIT, SUITE, constants, score
+from mm15.evals.files import Files
+from mm15.evals.formats import read_format
+from mm15.evals.items import Item, answer_boxes
 
-__all__ = ["CATEGORY", "CHECKS", "FORMAT", "MAX_NEW_TOKENS", "METRIC", "constants", "references", "score"]
+__all__ = ["CATEGORY", "CHECKS", "MAX_NEW_TOKENS", "METRIC", "SPLIT", "SUITE", "constants", "score"]
 
 NAME = "mini-ground-unseen"
 FILE = "ground_unseen.jsonl"
-COUNTS_IN_AVERAGE = False
+
+
+def read(files: Files) -> list[Item]:
+    """The held-out rows."""
+    return read_format(files, FILE, "ferret-json", answer_boxes)

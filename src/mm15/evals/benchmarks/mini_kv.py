@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from mm15.evals.benchmark import Item, answer_text, common_answers, texts
+from mm15.evals.files import Files
+from mm15.evals.formats import read_format
+from mm15.evals.items import Item, answer_text, texts
 from mm15.evals.scoring import char_accuracy, exact_match
 
 NAME = "mini-kv"
+SUITE = "mini"
 CATEGORY = "text_rich"
 METRIC = "exact_match"
+SPLIT = "heldout"
 FILE = "kv.jsonl"
-FORMAT = "llava"
 MAX_NEW_TOKENS = 40
-COUNTS_IN_AVERAGE = True
 CHECKS = [("12 May", "12 may", 1.0), ("12 Mai", "12 May", 0.0), ("", "x", 0.0)]
 
-references = answer_text
-constants = common_answers
+
+def read(files: Files) -> list[Item]:
+    """The held-out rows."""
+    return read_format(files, FILE, "llava", answer_text)
 
 
 def score(answer: str, item: Item) -> dict[str, float]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from mm15.evals.benchmark import Item, answer_text, common_answers, texts
+from mm15.evals.files import Files
+from mm15.evals.formats import read_format
+from mm15.evals.items import Item, answer_text, texts
 from mm15.evals.scoring import choice_letter, exact_match, multiple_choice
 
 NAME = "mini-science"
+SUITE = "mini"
 CATEGORY = "knowledge"
 METRIC = "accuracy"
+SPLIT = "heldout"
 FILE = "science.jsonl"
-FORMAT = "llava"
 MAX_NEW_TOKENS = 16
-COUNTS_IN_AVERAGE = True
 CHECKS = [
     ("B", "B", 1.0),
     ("a moon", "A", 0.0),
@@ -22,8 +24,10 @@ CHECKS = [
     ("no idea", "no", 0.0),
 ]
 
-references = answer_text
-constants = common_answers
+
+def read(files: Files) -> list[Item]:
+    """The held-out rows."""
+    return read_format(files, FILE, "llava", answer_text)
 
 
 def score(answer: str, item: Item) -> dict[str, float]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from mm15.evals.benchmark import Item, answer_text, common_answers, texts
+from mm15.evals.files import Files
+from mm15.evals.formats import read_format
+from mm15.evals.items import Item, answer_text, texts
 from mm15.evals.scoring import exact_match
 
 NAME = "mini-vqa"
+SUITE = "mini"
 CATEGORY = "general"
 METRIC = "exact_match"
+SPLIT = "heldout"
 FILE = "general.jsonl"
-FORMAT = "llava"
 MAX_NEW_TOKENS = 32
-COUNTS_IN_AVERAGE = True
 CHECKS = [("Two.", "two", 1.0), ("two cats", "two", 0.0), ("", "two", 0.0)]
 
-references = answer_text
-constants = common_answers
+
+def read(files: Files) -> list[Item]:
+    """The held-out rows."""
+    return read_format(files, FILE, "llava", answer_text)
 
 
 def score(answer: str, item: Item) -> dict[str, float]:

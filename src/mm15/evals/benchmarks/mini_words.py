@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from mm15.evals.benchmark import Item, answer_text, common_answers, texts
+from mm15.evals.files import Files
+from mm15.evals.formats import read_format
+from mm15.evals.items import Item, answer_text, texts
 from mm15.evals.scoring import char_accuracy, exact_match
 
 NAME = "mini-words"
+SUITE = "mini"
 CATEGORY = "text_rich"
 METRIC = "exact_match"
+SPLIT = "heldout"
 FILE = "words.jsonl"
-FORMAT = "llava"
 MAX_NEW_TOKENS = 40
-COUNTS_IN_AVERAGE = True
 CHECKS = [("Hello", "hello", 1.0), ("helo", "hello", 0.0), ("", "hello", 0.0)]
 
-references = answer_text
-constants = common_answers
+
+def read(files: Files) -> list[Item]:
+    """The held-out rows."""
+    return read_format(files, FILE, "llava", answer_text)
 
 
 def score(answer: str, item: Item) -> dict[str, float]:
