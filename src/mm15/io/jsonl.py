@@ -69,7 +69,7 @@ class JsonlIndex:
         stamp = stamp_of(self.path)
         rows = kept_table(Path(f"{self.path}.idx"), stamp, 2, lambda: _scan(self.path))
         # Views, because an element of a view is a plain int and costs a third of an element of an array.
-        self._offsets, self._lines = memoryview(rows[:, 0]), memoryview(rows[:, 1])
+        self._offsets, self._lines = rows[:, 0].data, rows[:, 1].data
         self._size = stamp[0]
         self._last = len(rows) - 1
         # Without blank lines a row ends where the next begins, and need not be searched for its end.
@@ -149,7 +149,7 @@ class JsonlIndex:
         if size < self._size:
             raise MM15Error(
                 f"{self.path}: became shorter while it was in use: {size} bytes instead of {self._size}. Put it back "
-                f"as it was, or start again with the new one; a file that is read may be replaced (mv), not written over"
+                f"as it was, or start again with the new one; a file in use may be replaced (mv), not written over"
             )
 
     def _beyond(self, row: int) -> IndexError:
