@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from mm15.base.batch import IGNORE, EncodedSample, pack
-from mm15.base.rng import numpy_rng, torch_rng
+from mm15.base.rng import numpy_rng
+from mm15.base.torch_rng import torch_rng
 from mm15.model.multimodal import MultimodalModel
 from mm15.model.sizes import SIZES, DecoderConfig, ModelConfig
 

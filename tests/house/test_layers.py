@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import mm15
@@ -90,3 +92,13 @@ def test_the_model_knows_no_file_and_no_tokenizer():
     for path in (SOURCE / "model").glob("*.py"):
         names = {n for node in ast.walk(ast.parse(path.read_text())) for n in imported(node)}
         assert not any(n.startswith(("mm15.io", "mm15.text", "tokenizers", "PIL")) for n in names), path
+
+
+def test_reading_and_checking_rows_needs_no_torch():
+    # It is most of the memory of a process that checks rows, and most of the time such a process takes to start.
+    rooms = ["check", "clean", "convert", "costs", "mixture", "open", "source"]
+    formats = sorted(path.stem for path in (SOURCE / "datasets").glob("*.py") if path.stem != "__init__")
+    named = ", ".join([*(f"mm15.data.{room}" for room in rooms), *(f"mm15.datasets.{name}" for name in formats)])
+    code = f"import sys, {named}; print([name for name in sys.modules if name.split('.')[0] == 'torch'][:3])"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"

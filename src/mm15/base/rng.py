@@ -1,4 +1,7 @@
-"""Randomness as a function of (seed, purpose, key ...), never of history and never the global generator."""
+"""Randomness as a function of (seed, purpose, key ...), never of history and never the global generator.
+
+Without torch, which readers of data do without: its generators are in ``base/torch_rng.py``.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import hashlib
 import random
 
 import numpy as np
-import torch
 
 
 def seed_of(seed: int, *key: object) -> int:
@@ -23,10 +25,3 @@ def numpy_rng(seed: int, *key: object) -> np.random.Generator:
 def python_rng(seed: int, *key: object) -> random.Random:
     """A Python generator for this seed and key."""
     return random.Random(seed_of(seed, *key))
-
-
-def torch_rng(seed: int, *key: object, device: str = "cpu") -> torch.Generator:
-    """A torch generator for this seed and key."""
-    generator = torch.Generator(device=device)
-    generator.manual_seed(seed_of(seed, *key))
-    return generator

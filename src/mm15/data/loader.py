@@ -243,7 +243,8 @@ class Workers:
             process.join(timeout=5)
             raise MM15Error(
                 f"{where}: died with exit code {process.exitcode}. -9 means it was killed, mostly for lack of memory "
-                f"(use fewer workers); otherwise its own message stands above. Its rows: {_named(planner, number)}"
+                f"(use fewer workers), -7 that a data file became shorter while it was read, or that its disk failed; "
+                f"otherwise its own message stands above. Its rows: {_named(planner, number)}"
             )
         self._asked.popleft()
         self._turn += 1

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from mm15.base.batch import EncodedSample, pack
-from mm15.base.rng import torch_rng
+from mm15.base.torch_rng import torch_rng
 from mm15.generate.sampling import Sampling, choose
 from mm15.model.multimodal import MultimodalModel
 from mm15.processor import Processor

@@ -1,4 +1,4 @@
-"""Opening pictures safely, and the two pixel operations everything else uses: resize and to tensor.
+"""Opening pictures safely. Without torch, which readers of data do without.
 
 Everything a header can tell (format, sides, number of pixels) is checked before a pixel is decoded.
 """
@@ -10,10 +10,7 @@ import struct
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
-from torch import Tensor
-from torch.nn import functional
 
 from mm15.base.errors import PictureError
 from mm15.images.pdf import draw_page, page_size, page_sizes
@@ -209,24 +206,6 @@ def orient_box(
     if orientation in (3, 4, 7, 8):
         y1, y2 = height - y2, height - y1
     return x1, y1, x2, y2
-
-
-def resize(pixels_CHW: Tensor, width: int, height: int) -> Tensor:
-    """Bicubic with antialias, uint8 to uint8.
-
-    Pillow's filter (``Image.resize`` with ``BICUBIC``) to within 2 of 255 where the aspect is kept, in about a third of
-    its time.
-    """
-    if pixels_CHW.shape[1:] == (height, width):
-        return pixels_CHW
-    return functional.interpolate(pixels_CHW[None], size=(height, width), mode="bicubic", antialias=True)[0]
-
-
-def to_tensor(image: Image.Image) -> Tensor:
-    """The pixels as uint8 [C, H, W], in memory as Pillow has them. Raises ``ValueError`` unless the image is RGB."""
-    if image.mode != "RGB":
-        raise ValueError(f"expected an RGB image, found mode {image.mode}; open_picture returns RGB")
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 def _page_size(data: bytes, name: str, page: int, budget: PixelBudget, dpi: int) -> tuple[int, int]:

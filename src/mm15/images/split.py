@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from mm15.base.config import Strict
-from mm15.images.pixels import resize, to_tensor
+from mm15.images.tensors import resize, to_tensor
 
 STATIC_GRID = (2, 2)
 """The grid of MM1 and of MM1.5's continual pre-training."""

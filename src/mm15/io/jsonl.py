@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
+import time
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from mm15.base.errors import SkipSample
+from mm15.base.errors import MM15Error, SkipSample
 from mm15.io.atomic import open_atomic
 from mm15.io.index import kept_table, stamp_of
+
+TRUSTED_SECONDS = 0.001
+"""How long the length of a mapped file is taken for granted."""
+STRIDE = 16 << 20
+WALK = 32 << 20
+"""Bytes: steps forward of up to ``STRIDE`` are a walk through the file, whose pages are given back every ``WALK``."""
 
 
 def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -48,6 +55,11 @@ class JsonlIndex:
     anew when the file has changed. Where the folder is read-only it is kept in memory. A pickled index travels as its
     path only.
 
+    The file is mapped into memory when the first row is read: a call to the system for each row costs more than all
+    the rest. To touch the map beyond the end of a file that has become shorter would end the process (SIGBUS), so its
+    length is looked at again before a row is read, unless that was done within the last millisecond. Pages of a map
+    count as memory of the process that touched them; whoever walks through a file gives them back on the way.
+
     Raises:
         FileNotFoundError: there is no such file.
     """
@@ -55,16 +67,19 @@ class JsonlIndex:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         stamp = stamp_of(self.path)
+        rows = kept_table(Path(f"{self.path}.idx"), stamp, 2, lambda: _scan(self.path))
+        # Views, because an element of a view is a plain int and costs a third of an element of an array.
+        self._offsets, self._lines = rows[:, 0].data, rows[:, 1].data
         self._size = stamp[0]
-        self._rows = kept_table(Path(f"{self.path}.idx"), stamp, 2, lambda: _scan(self.path))
-
-    @cached_property
-    def _file(self) -> BinaryIO:
-        # One handle for all rows: opening the file anew costs ten times what reading a row does.
-        return open(self.path, "rb", buffering=0)
+        self._last = len(rows) - 1
+        # Without blank lines a row ends where the next begins, and need not be searched for its end.
+        self._dense = len(rows) > 0 and self._lines[-1] == len(rows)
+        self._map: mmap.mmap | None = None
+        self._trusted = 0.0
+        self._at = self._walked = 0
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._last + 1
 
     def __reduce__(self) -> tuple[Any, tuple[Path]]:
         return JsonlIndex, (self.path,)
@@ -75,13 +90,30 @@ class JsonlIndex:
 
     def line(self, row: int) -> int:
         """The line of a row, from 1."""
-        return self._place(row)[1]
+        if not 0 <= row <= self._last:
+            raise self._beyond(row)
+        return self._lines[row]
 
     def row_bytes(self, row: int) -> bytes:
-        """The bytes of a row, its line end included. Raises ``IndexError`` beyond the last row."""
-        offset = self._place(row)[0]
-        end = int(self._rows[row + 1, 0]) if row + 1 < len(self) else self._size
-        data = os.pread(self._file.fileno(), end - offset, offset)
+        """The bytes of a row, its line end included.
+
+        Raises:
+            IndexError: there is no such row.
+            MM15Error: the file has become shorter since it was opened.
+        """
+        # This runs once for every row that is drawn: no calls but these.
+        if not 0 <= row <= self._last:
+            raise self._beyond(row)
+        mapped, now = self._map, time.monotonic()
+        if mapped is None or now > self._trusted:
+            mapped = self._checked_map(self._offsets[row])
+            self._trusted = now + TRUSTED_SECONDS
+        if row < self._last:
+            data = mapped[self._offsets[row] : self._offsets[row + 1]]
+            if self._dense:
+                return data
+        else:
+            data = mapped[self._offsets[row] : self._size]
         # Blank lines may follow; they are no part of the row.
         length = data.find(b"\n") + 1
         return data[:length] if length else data
@@ -95,11 +127,33 @@ class JsonlIndex:
         """
         return decode_row(self.row_bytes(row), self.address(row))
 
-    def _place(self, row: int) -> tuple[int, int]:
-        if not 0 <= row < len(self):
-            raise IndexError(f"{self.path} has {len(self)} rows, there is no row {row}")
-        offset, line = self._rows[row].tolist()
-        return offset, line
+    def _checked_map(self, offset: int) -> mmap.mmap:
+        """The map of a file that is still as long as it was; ``offset`` is where it will be read."""
+        if self._map is None:
+            with open(self.path, "rb") as file:
+                self._check_length(os.fstat(file.fileno()).st_size)
+                self._map = mmap.mmap(file.fileno(), self._size, access=mmap.ACCESS_READ)
+        else:
+            self._check_length(self._map.size())
+        step, self._at = offset - self._at, offset
+        if step < 0:
+            self._walked = 0
+        elif step <= STRIDE:
+            self._walked += step
+        if self._walked > WALK and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)  # They stay in the cache of the system.
+            self._walked = 0
+        return self._map
+
+    def _check_length(self, size: int) -> None:
+        if size < self._size:
+            raise MM15Error(
+                f"{self.path}: became shorter while it was in use: {size} bytes instead of {self._size}. Put it back "
+                f"as it was, or start again with the new one; a file in use may be replaced (mv), not written over"
+            )
+
+    def _beyond(self, row: int) -> IndexError:
+        return IndexError(f"{self.path} has {len(self)} rows, there is no row {row}")
 
 
 def decode_row(line: bytes, address: str) -> dict[str, Any]:

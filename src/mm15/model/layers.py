@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm15.base.rng import torch_rng
+from mm15.base.torch_rng import torch_rng
 
 
 class Leaf(nn.Module):

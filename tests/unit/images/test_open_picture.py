@@ -10,7 +10,8 @@ import torch
 from PIL import ExifTags, Image
 
 from mm15.base.errors import PictureError
-from mm15.images.pixels import PixelBudget, open_picture, picture_size, resize, to_tensor
+from mm15.images.pixels import PixelBudget, open_picture, picture_size
+from mm15.images.tensors import resize, to_tensor
 
 WIDTH, HEIGHT = 37, 23
 PIXELS = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)

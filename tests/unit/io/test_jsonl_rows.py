@@ -1,12 +1,15 @@
 """JSON lines in order and by number; every error names file:line."""
 
+import json
 import os
 import pickle
+import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mm15.base.errors import SkipSample
+from mm15.base.errors import MM15Error, SkipSample
 from mm15.io import index as index_module
 from mm15.io import jsonl
 from mm15.io.jsonl import JsonlIndex, read_jsonl, write_jsonl
@@ -126,3 +129,56 @@ def test_a_read_only_folder_is_no_obstacle(path, monkeypatch):
     index = JsonlIndex(path)
     assert [index.row(number) for number in range(3)] == ROWS
     assert not path.with_name("rows.jsonl.idx").exists()
+
+
+def test_the_bytes_of_all_rows_are_the_file(tmp_path):
+    path, noise = tmp_path / "rows.jsonl", random.Random(0)
+    lines = [json.dumps({"id": row, "text": "x" * noise.randint(0, 9000)}).encode() + b"\n" for row in range(200)]
+    path.write_bytes(b"".join(lines))
+    index, order = JsonlIndex(path), noise.sample(range(200), 200)
+    assert [index.row_bytes(row) for row in order] == [lines[row] for row in order]
+    assert all(type(index.row_bytes(row)) is bytes for row in (0, 199))
+
+
+def test_a_file_that_became_shorter_is_an_error_and_not_a_signal(path, monkeypatch):
+    monkeypatch.setattr(jsonl, "TRUSTED_SECONDS", 0)
+    index, unread = JsonlIndex(path), JsonlIndex(path)
+    assert index.row(2) == ROWS[2]
+    for size in (10, 0):
+        os.truncate(path, size)
+        for reader in (index, unread):
+            with pytest.raises(MM15Error, match=rf"rows\.jsonl: became shorter while it was in use: {size} bytes"):
+                reader.row_bytes(2)
+
+
+def test_a_file_that_is_replaced_or_grows_is_read_as_it_was(path, monkeypatch):
+    monkeypatch.setattr(jsonl, "TRUSTED_SECONDS", 0)
+    index = JsonlIndex(path)
+    with path.open("ab") as file:
+        file.write(b'{"id": 4}\n')
+    assert [index.row(number) for number in range(len(index))] == ROWS
+    write_jsonl(path, ROWS[:1])
+    assert [index.row(number) for number in range(len(index))] == ROWS
+    assert len(JsonlIndex(path)) == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="pages of a map are counted by Linux")
+def test_a_walk_through_a_file_gives_its_pages_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(jsonl, "TRUSTED_SECONDS", 0)
+    monkeypatch.setattr(jsonl, "STRIDE", 1 << 17)
+    monkeypatch.setattr(jsonl, "WALK", 1 << 20)
+    path = tmp_path / "long.jsonl"
+    path.write_bytes(b"".join(b'{"text": "%s"}\n' % (b"x" * 65_000) for _ in range(256)))
+    index = JsonlIndex(path)
+    assert [len(index.row(row)["text"]) for row in range(256)] == [65_000] * 256
+    assert mapped_bytes(path) < 4 << 20
+    # Read at random, the pages stay.
+    assert {len(index.row_bytes(row)) for row in random.Random(0).sample(range(256), 256)} == {65_013}
+    assert mapped_bytes(path) > 8 << 20
+
+
+def mapped_bytes(path: Path) -> int:
+    """Bytes of a file that lie in this process's memory."""
+    lines = Path("/proc/self/smaps").read_text().splitlines()
+    begin = next(number for number, line in enumerate(lines) if line.endswith(str(path)))
+    return int(next(line for line in lines[begin:] if line.startswith("Rss:")).split()[1]) * 1024

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mm15.base.rng import torch_rng
+from mm15.base.torch_rng import torch_rng
 from mm15.train import loss
 from mm15.train.loss import CATEGORIES, loss_sums
 from training_fixture import debug_model, random_pack

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mm15.base.errors import ConfigError
-from mm15.base.rng import torch_rng
+from mm15.base.torch_rng import torch_rng
 from mm15.train.optim import (
     AdaFactor,
     Muon,
