@@ -1,0 +1,147 @@
+"""Metrics: pure functions ``f(prediction, references) -> float`` in 0..1, each with the definition it follows.
+
+``references`` is one string or several; the best of them counts unless a metric says otherwise. Metrics of a whole data
+set (``cider``, ``binary_f1``, ``phrase_recall``) take lists. Where a published definition has a known quirk that
+published numbers depend on, the quirk is kept and named. Nothing here is random: an answer that cannot be parsed is
+wrong. ``tests/parity/evals`` compares them with the public implementations.
+"""
+
+from __future__ import annotations
+
+from mm15.evals.scoring.boxes import (
+    BoxLike,
+    PointLike,
+    box_iou,
+    centre_in_box,
+    grounding_accuracy,
+    merged_box,
+    phrase_key,
+    phrase_recall,
+)
+from mm15.evals.scoring.captions import CiderResult, cider, ptb_tokens
+from mm15.evals.scoring.choice import STRATEGIES, choice_letter, extract_choice, final_answer, multiple_choice
+from mm15.evals.scoring.judged import (
+    Verdict,
+    judged_accuracy,
+    mm_vet_score,
+    qa_verdict,
+    ratio_of_means,
+    two_scores,
+    vcg_score,
+)
+from mm15.evals.scoring.open_answers import (
+    VL_ICL_TASKS,
+    Extracted,
+    mathvista,
+    mathvista_extract,
+    mathvista_normalise,
+    mmmu_open,
+    relaxed_accuracy,
+    vl_icl,
+    vl_icl_answer,
+)
+from mm15.evals.scoring.referring import lvis_names, lvis_ref
+from mm15.evals.scoring.tables import tabfact, wtq
+from mm15.evals.scoring.text import (
+    anls,
+    char_accuracy,
+    contains,
+    edit_distance,
+    exact_match,
+    fold_width,
+    normalise,
+    ocrbench,
+    token_f1,
+)
+from mm15.evals.scoring.vqa import few_shot_answer, vqa_accuracy, vqa_normalise
+from mm15.evals.scoring.yes_no import (
+    MME_COGNITION,
+    MME_PERCEPTION,
+    BinaryCounts,
+    binary_accuracy,
+    binary_f1,
+    binary_f1_of,
+    binary_precision,
+    binary_recall,
+    count_binary,
+    mme,
+    mme_answer,
+    mme_normalised,
+    mme_subtask,
+    mme_sums,
+    pope,
+    pope_answer,
+    yes_no,
+    yes_or_no,
+    yes_ratio,
+)
+
+__all__ = [
+    "MME_COGNITION",
+    "MME_PERCEPTION",
+    "STRATEGIES",
+    "VL_ICL_TASKS",
+    "BinaryCounts",
+    "BoxLike",
+    "CiderResult",
+    "Extracted",
+    "PointLike",
+    "Verdict",
+    "anls",
+    "binary_accuracy",
+    "binary_f1",
+    "binary_f1_of",
+    "binary_precision",
+    "binary_recall",
+    "box_iou",
+    "centre_in_box",
+    "char_accuracy",
+    "choice_letter",
+    "cider",
+    "contains",
+    "count_binary",
+    "edit_distance",
+    "exact_match",
+    "extract_choice",
+    "few_shot_answer",
+    "final_answer",
+    "fold_width",
+    "grounding_accuracy",
+    "judged_accuracy",
+    "lvis_names",
+    "lvis_ref",
+    "mathvista",
+    "mathvista_extract",
+    "mathvista_normalise",
+    "merged_box",
+    "mm_vet_score",
+    "mme",
+    "mme_answer",
+    "mme_normalised",
+    "mme_subtask",
+    "mme_sums",
+    "mmmu_open",
+    "multiple_choice",
+    "normalise",
+    "ocrbench",
+    "phrase_key",
+    "phrase_recall",
+    "pope",
+    "pope_answer",
+    "ptb_tokens",
+    "qa_verdict",
+    "ratio_of_means",
+    "relaxed_accuracy",
+    "tabfact",
+    "token_f1",
+    "two_scores",
+    "vcg_score",
+    "vl_icl",
+    "vl_icl_answer",
+    "vqa_accuracy",
+    "vqa_normalise",
+    "wtq",
+    "yes_no",
+    "yes_or_no",
+    "yes_ratio",
+]
