@@ -184,7 +184,7 @@ def test_the_same_command_again_trains_nothing(journey: tuple[Path, dict[str, An
             "of the training, not of this call"
         )
     assert sorted(path.name for path in out.iterdir()) == sorted(
-        [*STAGES, "clock.json", "data", "bundle", "report.html", "results.json", "predictions.jsonl"]
+        [*STAGES, "clock.json", "data", "bundle", "report.html", "results.json", "predictions", "evaluation.json"]
     )
 
 
