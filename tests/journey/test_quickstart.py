@@ -149,7 +149,8 @@ def test_the_bundle_answers_about_a_region(journey: tuple[Path, dict[str, Any]],
 
 def test_the_verbs_go_on_from_what_the_quickstart_left(journey: tuple[Path, dict[str, Any]], tmp_path: Path):
     out, results = journey
-    told = verb("eval", out / "bundle", "--data", out / "data" / "heldout", "--benchmark", "mini-words")
+    heldout, place = out / "data" / "heldout", tmp_path / "words"
+    told = verb("eval", out / "bundle", "--data", heldout, "--benchmark", "mini-words", "--out", place)
     (score,) = told["scores"]
     (before,) = [score for score in results["scores"] if score["benchmark"] == "mini-words"]
     assert (score["value"], score["n"], score["constant"]) == (before["value"], before["n"], before["constant"])

@@ -34,6 +34,8 @@ class Prediction:
     """Tokens of the prompt and the answer together."""
     stop_reason: str
     task: str = ""
+    group: str = ""
+    """Of the item: what it shares with others."""
     decode: str = ""
     """How the answer was drawn."""
     error: str = ""
@@ -88,12 +90,6 @@ class Answers:
         write_atomic(self._folder / f"{benchmark}.jsonl", b"".join(_line(kept) for kept in predictions))
         for part in self._parts(benchmark):
             part.unlink()
-
-    def drop(self, benchmark: str) -> None:
-        """Forget what is there."""
-        self._memory.pop(benchmark, None)
-        for file in [self._folder / f"{benchmark}.jsonl", *self._parts(benchmark)] if self._folder else []:
-            file.unlink(missing_ok=True)
 
     def _parts(self, benchmark: str) -> list[Path]:
         assert self._folder is not None

@@ -225,6 +225,7 @@ def _prediction(
         tokens=tokens,
         stop_reason=stop_reason,
         task=item.task,
+        group=item.group,
         decode=decode,
         error=error,
     )
