@@ -43,6 +43,7 @@ def evaluate(
     against: Annotated[
         list[Path] | None, typer.Option(help="Folder of another evaluation to compare with (repeatable).")
     ] = None,
+    paper: Annotated[str, typer.Option(help="Show the paper's numbers of this size beside: 1b, 3b, 7b, 30b, ...")] = "",
     judge: Annotated[str, typer.Option(help=f"URL of an OpenAI-compatible server (its key in {KEY}).")] = "",
     judge_model: Annotated[str, typer.Option(help="The judge's model and version.")] = "",
     ranks: Annotated[int, typer.Option(help="Processes on this machine that share the questions.")] = 1,
@@ -67,6 +68,7 @@ def evaluate(
         rescore=rescore,
         moved=str(data) if rescore and data else "",
         judge=(judge, judge_model, os.environ.get(KEY, "")),
+        paper=paper,
         against=tuple(str(other) for other in against or ()),
         batch_tokens=batch_tokens,
     )

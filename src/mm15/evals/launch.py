@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from mm15.bundle import load_bundle
 from mm15.dist.ranks import is_first, local_ranks, torchrun_ranks
+from mm15.evals.compare import compare, kept_predictions
 from mm15.evals.judge import Endpoint, Judge, Recorded
 from mm15.evals.report import pick_examples, write_report
 from mm15.evals.request import Request
 from mm15.evals.results import EvalReport, results_json
-from mm15.evals.run import evaluate, rescore
+from mm15.evals.run import RESULTS, evaluate, rescore
+from mm15.evals.standing import Other
 from mm15.generate.engine import BATCH_TOKENS
 
 REPORT, JUDGE = "report.html", "judge.jsonl"
@@ -30,7 +33,8 @@ class Job:
         out: folder of predictions, results and page.
         moved: where the benchmarks' files lie now, for ``rescore``; empty: where they lay.
         judge: URL, model and key; all empty: replies that ``out`` keeps from before, or none.
-        against: folders of other evaluations.
+        against: folders of other evaluations of the same questions.
+        paper: a size of the paper whose numbers stand beside these on the page.
     """
 
     bundle: str
@@ -41,6 +45,7 @@ class Job:
     moved: str = ""
     judge: tuple[str, str, str] = ("", "", "")
     against: tuple[str, ...] = ()
+    paper: str = ""
     batch_tokens: int = BATCH_TOKENS
 
 
@@ -94,10 +99,21 @@ def _judge(job: Job) -> Judge | None:
     return Recorded(kept, Endpoint(url, model, key) if url else None)
 
 
+def _other(place: Path, report: EvalReport) -> Other:
+    """Another evaluation, compared with this one."""
+    kept = kept_predictions(place)
+    results = json.loads((place / RESULTS).read_text(encoding="utf-8"))
+    return Other(place.name, results["categories"], compare(report.predictions, kept))
+
+
 def _tell(job: Job, report: EvalReport) -> Outcome:
     results = results_json(report)
     page = Path(job.out) / REPORT
-    write_report(page, f"mm15 evaluation of {Path(job.bundle).name}", (), results, pick_examples(report))
+    others = [_other(Path(place), report) for place in job.against]
+    title = f"mm15 evaluation of {job.bundle or job.out}"
+    write_report(page, title, (), results, pick_examples(report), others=others, paper=job.paper)
+    if others:
+        results["against"] = {other.name: [asdict(found) for found in other.comparisons] for other in others}
     lines = [
         f"{score.benchmark:<24} {score.metric:<18} {score.value:7.1f}  ± {score.stderr:.1f}  n={score.n}"
         for score in report.scores
@@ -106,6 +122,12 @@ def _tell(job: Job, report: EvalReport) -> Outcome:
         f"{name:<24} {'no score' if score.value is None else f'{score.value:.1f}'}"
         + (f", missing: {', '.join(score.missing)}" if score.missing else "")
         for name, score in report.categories.items()
+    ]
+    lines += [
+        f"{found.benchmark:<24} {found.difference:+7.1f} against {other.name} "
+        f"({found.low:+.1f} to {found.high:+.1f}, p {found.p:.3f})"
+        for other in others
+        for found in other.comparisons
     ]
     if report.not_judged:
         lines.append(f"Not judged (name a judge: --judge URL --judge-model NAME): {', '.join(report.not_judged)}")

@@ -16,6 +16,7 @@ from mm15.evals.benchmark import find
 from mm15.evals.items import Item, prompt_text
 from mm15.evals.predictions import Prediction
 from mm15.evals.results import EvalReport
+from mm15.evals.standing import TITLES, Other, abilities, against, beside_paper, failure_table, speed_table
 from mm15.images.pixels import open_picture
 from mm15.images.split import SplitPolicy, choose_grid, tile_borders
 from mm15.io.atomic import write_atomic
@@ -27,13 +28,6 @@ from mm15.processor import Processor
 from mm15.text.regions import parse_regions
 
 PREDICTED, RIGHT, ASKED = "#ff3b30", "#30d158", "#0a84ff"
-TITLES = {
-    "general": "General",
-    "text_rich": "Text-rich",
-    "knowledge": "Knowledge",
-    "refer_ground": "Refer and ground",
-    "multi_image": "Multi-image",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +79,8 @@ def write_report(
     examples: Sequence[Example],
     notes: Sequence[str] = (),
     processor: Processor | None = None,
+    others: Sequence[Other] = (),
+    paper: str = "",
 ) -> None:
     """Write the page, one file that needs nothing beside it.
 
@@ -93,8 +89,15 @@ def write_report(
         examples: what ``pick_examples`` gives, or any choice of them.
         notes: sentences at the top.
         processor: draws its tile borders on the example pictures.
+        others: other models on the same items.
+        paper: a size of the paper whose numbers stand beside these; empty: none.
+
+    Raises:
+        ConfigError: the paper has no such size.
     """
-    sections = [Section("Scores", _scores(results, notes))]
+    sections = [abilities(results, others), Section("Scores", _scores(results, notes)), *against(others)]
+    if paper:
+        sections.append(beside_paper(results, paper))
     if stages:
         sections.append(Section("Training", tuple(part for stage in stages for part in _stage(stage))))
     shown: dict[str, list[Example]] = {}
@@ -117,14 +120,13 @@ def write_report(
         )
         sections.append(Section("Answers", (legend, *groups)))
     write_atomic(
-        path, Page(title, tuple(sections), "Scores are 0-100; n is the number of held-out questions.").render()
+        path,
+        Page(title, tuple(sections), "Scores are 0-100 unless said otherwise; n is the number of questions.").render(),
     )
 
 
 def _scores(results: Mapping[str, Any], notes: Sequence[str]) -> tuple[Html, ...]:
     scores = results["scores"]
-    means = [[TITLES[name], value] for name, value in results["categories"].items()]
-    means.append([Html("<b>MMBase</b> (mean of the first three)"), results["mmbase"]])
     series = {"trained": "value", "untrained": "untrained", "best constant answer": "constant"}
     if all(score["untrained"] is None for score in scores):
         del series["untrained"]
@@ -153,7 +155,7 @@ def _scores(results: Mapping[str, Any], notes: Sequence[str]) -> tuple[Html, ...
         "n",
     ]
     parts = [bullets(notes)] if notes else []
-    parts += [table(["category", "mean"], means), bars(groups, list(series))]
+    parts.append(bars(groups, list(series)))
     parts.append(table(header, rows))
     if unreadable := [f"{score['errors']} of {score['benchmark']}" for score in scores if score["errors"]]:
         parts.append(paragraph("Questions whose picture could not be read, counted as wrong: " + ", ".join(unreadable)))
@@ -162,8 +164,9 @@ def _scores(results: Mapping[str, Any], notes: Sequence[str]) -> tuple[Html, ...
     if results["details"]:
         details = [[score["benchmark"], score["metric"], score["value"], score["n"]] for score in results["details"]]
         parts.append(folded("Other metrics, and scores by task", table(["benchmark", "metric", "score", "n"], details)))
-    if results["missing"]:
-        parts.append(paragraph("Not run: " + ", ".join(results["missing"])))
+    parts.append(failure_table(results))
+    if speed := speed_table(results):
+        parts.append(speed)
     return tuple(parts)
 
 

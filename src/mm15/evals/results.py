@@ -9,6 +9,7 @@ from typing import Any
 
 from mm15.evals.benchmark import Benchmark, find
 from mm15.evals.categories import CategoryScore, category_scores, mmbase
+from mm15.evals.failures import failures
 from mm15.evals.items import Item
 from mm15.evals.judge import Judge
 from mm15.evals.predictions import Prediction, check_once
@@ -243,6 +244,10 @@ def results_json(report: EvalReport, untrained: EvalReport | None = None) -> dic
             }
             for score in report.scores
         ],
+        "failures": {
+            score.benchmark: failures(find(score.benchmark), report.predictions[score.benchmark])
+            for score in report.scores
+        },
         "details": [_score_json(score) for score in report.details],
         "missing": report.missing,
         "not_judged": report.not_judged,

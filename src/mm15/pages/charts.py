@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from mm15.pages.html import Html, escape
@@ -52,6 +52,56 @@ def bars(groups: Mapping[str, Sequence[float | None]], series: Sequence[str], ma
         y += gap
     frame = f'<line class="grid" x1="{left}" y1="0" x2="{left}" y2="{y}"/>'
     return Html(f"<figure>{legend(series)}{_svg(y, frame + ''.join(parts))}</figure>")
+
+
+def radar(axes: Sequence[str], series: Mapping[str, Sequence[float | None]], maximum: float = 100.0) -> Html:
+    """One closed line per series around a centre, one axis per name; a missing value leaves a gap in the line.
+
+    Args:
+        axes: at least three names, the first at the top, clockwise.
+        series: label → one value per axis.
+        maximum: the value at the outer ring.
+
+    Raises:
+        ValueError: fewer than three axes, or a series without one value per axis.
+    """
+    if len(axes) < 3 or any(len(values) != len(axes) for values in series.values()):
+        raise ValueError(f"radar: {len(axes)} axes, and series of {[len(values) for values in series.values()]} values")
+    radius, x0, y0 = 130.0, WIDTH / 2, 165.0
+
+    def at(axis: int, value: float) -> tuple[float, float]:
+        angle = 2 * math.pi * axis / len(axes)
+        reach = radius * min(max(value / maximum, 0.0), 1.0)
+        return x0 + reach * math.sin(angle), y0 - reach * math.cos(angle)
+
+    def path(points: Iterable[tuple[float, float]]) -> str:
+        return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+    parts = []
+    for ring in (0.25, 0.5, 0.75, 1.0):
+        points = path(at(axis, ring * maximum) for axis in range(len(axes)))
+        parts.append(f'<polygon class="grid" fill="none" points="{points}"/>')
+        parts.append(f'<text class="quiet" x="{x0 + 3:.0f}" y="{y0 - ring * radius - 2:.0f}">{ring * maximum:g}</text>')
+    for axis, name in enumerate(axes):
+        x, y = at(axis, maximum)
+        tx, ty = x + (x - x0) * 0.12, y + (y - y0) * 0.12
+        anchor = "middle" if abs(x - x0) < 1 else "start" if x > x0 else "end"
+        parts.append(f'<line class="grid" x1="{x0:.1f}" y1="{y0:.1f}" x2="{x:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text x="{tx:.1f}" y="{ty + 4:.1f}" text-anchor="{anchor}">{escape(name)}</text>')
+    for number, (label, values) in enumerate(series.items()):
+        closed = [*enumerate(values), (0, values[0])]
+        for (a, start), (b, end) in pairwise(closed):
+            if start is not None and end is not None:
+                line = path([at(a, start), at(b, end)])
+                parts.append(f'<polyline fill="none" stroke="{_colour(number)}" stroke-width="2" points="{line}"/>')
+        for axis, value in enumerate(values):
+            if value is not None:
+                x, y = at(axis, value)
+                told = escape(f"{axes[axis]}, {label}: {value:.1f}")
+                parts.append(
+                    f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{_colour(number)}"><title>{told}</title></circle>'
+                )
+    return Html(f"<figure>{legend(list(series))}{_svg(y0 + radius + 35, ''.join(parts))}</figure>")
 
 
 def curves(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mm15.pages.charts import bars, curves, histogram, legend
+from mm15.pages.charts import bars, curves, histogram, legend, radar
 from mm15.pages.html import Html, Page, Section, bullets, cards, content, escape, folded, paragraph, row, table
 from mm15.pages.pictures import Line, Mark, picture
 
@@ -196,3 +196,14 @@ def test_a_histogram_of_ratios_has_bars_of_even_width_and_round_ticks():
     assert rects(histogram({7: 4}, "n", log=True))[0][3] == "7: 4 (100.0 %)"
     assert rects(histogram({7.5: 4}, "n", log=True))[0][2] > 0
     assert "Nothing to count" in histogram({}, "n")
+
+
+def test_a_radar_has_an_axis_per_name_and_gaps_where_values_are_missing():
+    drawn = radar(["a", "b", "c & d"], {"one": [100.0, 50.0, None], "two": [0.0, 10.0, 20.0]})
+    assert drawn.count("<polygon") == 4 and drawn.count("<circle") == 5
+    assert drawn.count("<polyline") == 1 + 3, "a missing value takes its two neighbouring lines with it"
+    assert "c &amp; d" in drawn and "a, one: 100.0" in drawn
+    with pytest.raises(ValueError, match="2 axes"):
+        radar(["a", "b"], {})
+    with pytest.raises(ValueError, match=r"series of \[2\] values"):
+        radar(["a", "b", "c"], {"one": [1.0, 2.0]})
