@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mm15.base.errors import ConfigError
-from mm15.base.types import ImagePart, MediaRef
+from mm15.base.types import Box, ImagePart, MediaRef
 from mm15.evals.benchmark import find, known
 from mm15.evals.categories import MINI, PAPER, category_scores, check_readings, mmbase
 from mm15.evals.compare import compare
@@ -24,7 +24,9 @@ NAMES = [name for rules in MINI.values() for name in rules["default"].members if
 
 def asked(name: str, n: int = 4):
     picture = ImagePart(MediaRef(path="never-read.png"), 40, 24)
-    return [question(name, number, [picture, "What color?"], "red") for number in range(n)]
+    return [
+        question(name, number, [picture, "?"], Box(4, 4, 20, 20) if "ground" in name else "red") for number in range(n)
+    ]
 
 
 def answered(name: str, answers: list[str]) -> list[Prediction]:
