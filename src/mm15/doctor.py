@@ -27,7 +27,10 @@ class Finding:
 
 
 def examine(folder: Path = Path()) -> list[Finding]:
-    """Look at Python, torch, devices, memory, disk, compiler, optional packages and browser. Starts nothing, writes nothing."""
+    """Look at Python, torch, devices, memory, disk, compiler, optional packages and browser.
+
+    Starts nothing, writes nothing.
+    """
     findings = [
         Finding(
             "python",

@@ -139,7 +139,7 @@ class Materials:
         return self._side(sorted((self.root / "clips").glob("*.mp4")), "clips", split)
 
     def footage_side(self, name: str) -> Split | None:
-        """The side of a film by its name or path, where ``splits.yaml`` knows the footage; held out where it is unclear.
+        """The side of a film by its name or path, where ``splits.yaml`` knows the footage.
 
         What is held out is recognised in any longer name (``Big_Buck_Bunny_720p``), the rest by the whole name only.
         """

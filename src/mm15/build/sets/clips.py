@@ -5,9 +5,9 @@ Formats and their data sets, of n clips on each side (``mm15.build.clips`` says 
 - ``llava``: open questions, ``video`` rows.
 - ``nextqa``: the same questions with five answers to choose from, in the layout of NExT-QA.
 
-Films of the user are used beside the shipped ones. Footage that ``splits.yaml`` knows by name, like Big Buck Bunny, is on
-the side of the shipped clip that is cut from it, whatever is asked. Things that move are shipped drawings. The longest
-side of a clip is at most ``size`` px. Needs the extra ``video``.
+Films of the user are used beside the shipped ones. Footage that ``splits.yaml`` knows by name, like Big Buck Bunny, is
+on the side of the shipped clip that is cut from it, whatever is asked. Things that move are shipped drawings. The
+longest side of a clip is at most ``size`` px. Needs the extra ``video``.
 """
 
 from __future__ import annotations

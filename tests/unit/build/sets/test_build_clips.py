@@ -11,7 +11,7 @@ from PIL import Image
 from mm15.base.rng import numpy_rng
 from mm15.build._film import open_films, write_clip
 from mm15.build._sets import HELD_OUT
-from mm15.build.materials import Materials
+from mm15.build.materials import Materials, Split
 from sets_fixture import build, dropped, rows, samples
 
 
@@ -66,7 +66,7 @@ def used(monkeypatch, out, films, **asked):
     seen = {}
 
     def note(materials, split, folder=None, files=None):
-        seen[split] = sorted(file.name for file in files)
+        seen[split] = sorted(file.name for file in files or ())
         return open_films(materials, split, folder, files)
 
     monkeypatch.setattr("mm15.build.clips.open_films", note)
@@ -114,6 +114,7 @@ def test_footage_is_known_by_its_name(name, side):
 def test_films_of_a_folder_are_on_the_side_of_their_footage(known):
     for name in ("bikes", "Big_Buck_Bunny_720p"):
         write_clip(known / "data" / f"{name}.mp4", [Image.new("RGB", (64, 48), (90, 20, 20))] * 20)
-    for split, wanted in (("train", "bikes.mp4"), ("heldout", "Big_Buck_Bunny_720p.mp4")):
+    sides: list[tuple[Split, str]] = [("train", "bikes.mp4"), ("heldout", "Big_Buck_Bunny_720p.mp4")]
+    for split, wanted in sides:
         names = {film.file.name for film in open_films(Materials(), split, known) if film.file.is_relative_to(known)}
         assert names & {"bikes.mp4", "Big_Buck_Bunny_720p.mp4"} == {wanted}
