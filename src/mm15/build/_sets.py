@@ -19,12 +19,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-import yaml
-
 from mm15.base.catalogue import did_you_mean, lookup
 from mm15.base.errors import ConfigError, DataError
 from mm15.base.rng import seed_of
 from mm15.build._inputs import Found, find_files, one_side, take_files
+from mm15.build._sources import read_sources, write_sources
 from mm15.build.materials import Materials, Split
 from mm15.io.atomic import atomic_folder
 
@@ -33,6 +32,8 @@ CHUNK = 8
 """Tasks that a process takes at once."""
 SIZES = (64, 4096)
 """Smallest and largest longest side of a picture that may be asked for, in pixels."""
+
+HELD_OUT = "held out by its name, as shipped held-out material is cut from it; to use it, ask for --heldout"
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
@@ -84,8 +85,12 @@ class Side:
         """Whether this format is asked for."""
         return form in self.request.formats
 
-    def files(self, *suffixes: str) -> list[Found]:
+    def files(self, *suffixes: str, known: Callable[[str], Split | None] | None = None) -> list[Found]:
         """Input files of this side; files of equal bytes count once.
+
+        Args:
+            known: the side of a file by its name, where that is settled. What is held out is dropped where there is no
+                held-out side.
 
         Raises:
             ConfigError: the inputs hold no such file.
@@ -93,7 +98,9 @@ class Side:
         found, dropped = take_files(self.request.inputs, suffixes)
         if self.split == "train":
             self.drop_all(dropped)
-        return one_side(found, self.request.heldout, self.split)
+            if known and not self.request.heldout:
+                self.drop_all((HELD_OUT, str(file.path)) for file in found if known(file.name) == "heldout")
+        return one_side(found, self.request.heldout, self.split, known)
 
     def drop(self, reason: str, address: str) -> None:
         """Count something that is left out."""
@@ -136,6 +143,17 @@ class Side:
         if root is not None:
             source["root"] = root
         self.sources.append(source)
+
+    def adopt(self, rows: Mapping[str, int]) -> None:
+        """Make a source of everything that is listed in this side's ``sources.yaml`` already.
+
+        Args:
+            rows: of every data set; those without rows are no sources, but counted.
+        """
+        self.rows |= rows
+        for entry in read_sources(self.out):
+            name, form, options = entry["name"], entry["format"], entry.get("options")
+            self.add(name, rows[name], form, entry["category"], entry["path"], options)
 
     def report(self) -> dict[str, Any]:
         """What came of it, for ``build.json``."""
@@ -187,7 +205,7 @@ def build_set(name: str, out: Path, request: Request) -> dict[str, Any]:
             builder.build(side)
             if not side.sources:
                 raise DataError(_nothing(side))
-            _write_sources(folder, side.sources)
+            write_sources(folder, side.sources)
             sides.append(side)
         lines = [
             json.dumps({"split": side.split, "reason": reason, "address": address}) + "\n"
@@ -211,12 +229,6 @@ def told(report: dict[str, Any], out: Path) -> list[str]:
     if any(side["dropped"] for side in report["sides"]):
         lines.append(f"All that was dropped: {out}/dropped.jsonl")
     return [*lines, f"Next: mm15 data check {out} && mm15 data view {out}"]
-
-
-def _write_sources(folder: Path, sources: Sequence[dict[str, Any]]) -> None:
-    head = "# Sources of this folder; paths start from it. A recipe takes them with extends: or by copying.\n"
-    text = yaml.safe_dump({"sources": list(sources)}, sort_keys=False, allow_unicode=True)
-    (folder / "sources.yaml").write_text(head + text, encoding="utf-8")
 
 
 def _checked(builder: ModuleType, request: Request) -> Request:

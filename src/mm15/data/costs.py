@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
-from mm15.base.errors import SkipSample
+from mm15.base.errors import ConfigError, SkipSample
 from mm15.base.types import Sample
+from mm15.datasets._selected import Where, fitting
 from mm15.dist.map import Engine, map_ordered
 from mm15.io.atomic import write_atomic
+from mm15.io.rows import Rows
 
 if TYPE_CHECKING:
     from mm15.processor import Processor  # heavy: reading rows needs no torch
@@ -52,6 +54,21 @@ def costs_of(source: Samples, processor: Processor, count: int) -> Found:
 def samples_per_row(source: Samples, count: int) -> Found:
     """How many samples every row is, ``[R]``; a row that cannot be used counts as one, so that it is met and named."""
     return _over(partial(_count_samples, source), count)
+
+
+def rows_that_fit(rows: Rows, where: Where, count: int) -> Found:
+    """Which rows the option ``where`` selects, ``[R]``, 0 or 1. Raises ``ConfigError`` as ``fitting`` does."""
+    found, wrong = _over(partial(_fit, rows, where), count)
+    if wrong:
+        raise ConfigError([wrong[0][1]], "sources")
+    return found, []
+
+
+def _fit(rows: Rows, where: Where, numbers: range) -> Found:
+    try:
+        return fitting(rows, where, numbers), []
+    except ConfigError as error:  # handed back as text, as processes would wrap it
+        return np.zeros(len(numbers), np.int32), [(numbers.start, error.problems[0])]
 
 
 def _count_costs(source: Samples, processor: Processor, rows: range) -> Found:
