@@ -22,9 +22,10 @@ from transformers.models.llava_next.image_processing_pil_llava_next import Llava
 from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
 
 from mm15.build.materials import Materials
-from mm15.images.pixels import open_picture
+from mm15.images.pixels import open_pixels
 from mm15.images.split import SplitMode, SplitPolicy, split_image
 from mm15.model.sizes import CLIP_MEAN, CLIP_STD
+from mm15.model.vit import normalise
 
 THREADS = 2
 
@@ -42,14 +43,8 @@ def photos(count: int, width: int, height: int) -> list[bytes]:
 
 
 def ours(policy: SplitPolicy) -> Callable[[bytes], torch.Tensor]:
-    mean = 255 * torch.tensor(CLIP_MEAN)[:, None, None]
-    scale = 1 / (255 * torch.tensor(CLIP_STD)[:, None, None])
-
-    def run(data: bytes) -> torch.Tensor:
-        tiles = split_image(open_picture(data, "photo"), policy).tiles_NCHW
-        return tiles.float().sub_(mean).mul_(scale)
-
-    return run
+    """What the processor does with a picture, then what the vision encoder does with its tiles."""
+    return lambda data: normalise(split_image(open_pixels(data, "photo"), policy).tiles_NCHW, CLIP_MEAN, CLIP_STD)
 
 
 def theirs(processor: object) -> Callable[[bytes], object]:

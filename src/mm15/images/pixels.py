@@ -1,6 +1,8 @@
 """Opening pictures safely, and the two pixel operations everything else uses: resize and to tensor.
 
-Everything a header can tell (format, sides, number of pixels) is checked before a pixel is decoded.
+Everything a header can tell (format, sides, number of pixels) is checked before a pixel is decoded. Pillow says what a
+file is and what is wrong with it; for plain JPEGs, the bulk of all pictures, ``open_pixels`` has the same pixels
+decoded by simplejpeg, straight into the tensor and without holding the interpreter.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import struct
 from dataclasses import dataclass
 
 import numpy as np
+import simplejpeg
 import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
@@ -32,7 +35,8 @@ _TURNS = {
 }
 """EXIF orientation → what brings the picture upright."""
 
-_SIDEWAYS = (5, 6, 7, 8)
+_SIDEWAYS, _LEFT_RIGHT, _UPSIDE_DOWN = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
+"""The same in steps: exchange the axes, then mirror across, then mirror down."""
 
 _BROKEN = (
     OSError,
@@ -87,14 +91,22 @@ def open_picture(
     if dpi > 0:
         _page_size(data, name, frame, budget, dpi)
         return draw_page(data, frame, dpi, name)
+    return _decode(_open_header(data, name, frame, budget), name)
+
+
+def open_pixels(
+    data: bytes, name: str = "picture", frame: int = 0, budget: PixelBudget = BUDGET, dpi: int = 0
+) -> Tensor:
+    """``to_tensor(open_picture(...))``, the same pixels and errors, in about half the time for a JPEG.
+
+    Returns:
+        uint8 [3, H, W], in memory pixel after pixel.
+    """
+    if dpi > 0:
+        return to_tensor(open_picture(data, name, frame, budget, dpi))
     image = _open_header(data, name, frame, budget)
-    orientation = _orientation(image)
-    try:
-        image.load()
-        upright = _to_rgb(image, name)
-    except _BROKEN as error:
-        raise PictureError(f"{image.format} cannot be decoded: {error}", name) from error
-    return upright.transpose(_TURNS[orientation]) if orientation in _TURNS else upright
+    pixels_HWC = _decode_jpeg(data, image)
+    return to_tensor(_decode(image, name)) if pixels_HWC is None else _planes(pixels_HWC)
 
 
 def picture_size(
@@ -204,9 +216,9 @@ def orient_box(
     if orientation in _SIDEWAYS:
         x1, y1, x2, y2 = y1, x1, y2, x2
         width, height = height, width
-    if orientation in (2, 3, 6, 7):
+    if orientation in _LEFT_RIGHT:
         x1, x2 = width - x2, width - x1
-    if orientation in (3, 4, 7, 8):
+    if orientation in _UPSIDE_DOWN:
         y1, y2 = height - y2, height - y1
     return x1, y1, x2, y2
 
@@ -226,7 +238,43 @@ def to_tensor(image: Image.Image) -> Tensor:
     """The pixels as uint8 [C, H, W], in memory as Pillow has them. Raises ``ValueError`` unless the image is RGB."""
     if image.mode != "RGB":
         raise ValueError(f"expected an RGB image, found mode {image.mode}; open_picture returns RGB")
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    return _planes(np.array(image))
+
+
+def _planes(pixels_HWC: np.ndarray) -> Tensor:
+    return torch.from_numpy(pixels_HWC).permute(2, 0, 1)
+
+
+def _decode(image: Image.Image, name: str) -> Image.Image:
+    """Upright 8-bit RGB from an opened header."""
+    orientation = _orientation(image)
+    try:
+        image.load()
+        upright = _to_rgb(image, name)
+    except _BROKEN as error:
+        raise PictureError(f"{image.format} cannot be decoded: {error}", name) from error
+    return upright.transpose(_TURNS[orientation]) if orientation in _TURNS else upright
+
+
+def _decode_jpeg(data: bytes, image: Image.Image) -> np.ndarray | None:
+    """Upright pixels [H, W, 3] of a JPEG of colours, or None where Pillow shall judge: other kinds, any doubt."""
+    if image.format != "JPEG" or image.mode != "RGB":
+        return None
+    try:
+        # The size that was checked is the one Pillow found; two readers may disagree on a damaged file.
+        if simplejpeg.decode_jpeg_header(data)[:2] != image.size[::-1]:
+            return None
+        pixels_HWC = simplejpeg.decode_jpeg(data, "RGB")
+    except _BROKEN:
+        return None
+    orientation = _orientation(image)
+    if orientation in _SIDEWAYS:
+        pixels_HWC = pixels_HWC.swapaxes(0, 1)
+    if orientation in _LEFT_RIGHT:
+        pixels_HWC = pixels_HWC[:, ::-1]
+    if orientation in _UPSIDE_DOWN:
+        pixels_HWC = pixels_HWC[::-1]
+    return np.ascontiguousarray(pixels_HWC)
 
 
 def _page_size(data: bytes, name: str, page: int, budget: PixelBudget, dpi: int) -> tuple[int, int]:
