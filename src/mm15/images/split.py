@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from mm15.base.config import Strict
-from mm15.images.pixels import resize, to_tensor
+from mm15.images.pixels import Memory, resize, to_tensor
 
 STATIC_GRID = (2, 2)
 """The grid of MM1 and of MM1.5's continual pre-training."""
@@ -113,6 +113,9 @@ class TileSlot(NamedTuple):
 
 
 WHOLE = TileSlot(0, 0)
+
+_RESIZED = Memory()
+"""The resized picture until it is cut; no larger than its tiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +245,7 @@ def _place(height: int, width: int, rows: int, cols: int, r: int, scale: float) 
 
 def _fill(tiles_NCHW: Tensor, pixels_CHW: Tensor, grid: Grid, policy: SplitPolicy) -> None:
     """Lay the resized picture on the tiles of its grid, from the upper left; what it leaves is padding."""
-    resized_CHW = resize(pixels_CHW, grid.width, grid.height)
+    resized_CHW = resize(pixels_CHW, grid.width, grid.height, _RESIZED)
     r = policy.tile
     pad_C11 = torch.tensor(policy.pad_color, dtype=torch.uint8)[:, None, None]
     for index, tile_CHW in enumerate(tiles_NCHW):

@@ -1,5 +1,7 @@
 """Splitting: counts from sizes, order of tiles, padding, and the rules around it."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -161,6 +163,16 @@ def test_pixels_are_cut_like_the_picture_they_come_from(policy):
     from_image, from_pixels = split_image(image, policy), split_image(to_tensor(image), policy)
     assert from_pixels.slots == from_image.slots and from_pixels.grid == from_image.grid
     assert (from_pixels.tiles_NCHW == from_image.tiles_NCHW).all() and from_pixels.tiles_NCHW.is_contiguous()
+
+
+def test_two_threads_cut_as_one_does():
+    rng = np.random.default_rng(5)
+    images = [Image.fromarray(rng.integers(0, 256, (30 + n, 47 + 3 * n, 3), dtype=np.uint8)) for n in range(40)]
+    policy = SplitPolicy(tile=64)
+    one_by_one = [split_image(image, policy).tiles_NCHW for image in images]
+    with ThreadPoolExecutor(2) as pool:
+        at_once = list(pool.map(lambda image: split_image(image, policy).tiles_NCHW, images))
+    assert all((one == other).all() for one, other in zip(one_by_one, at_once, strict=True))
 
 
 def test_tiles_beyond_the_picture_are_padding():
