@@ -55,13 +55,13 @@ def no_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_jpegs_have_pillows_pixels(kind: str):
-    assert same(jpeg(**KINDS[kind]))
+    assert same(jpeg(PICTURE, **KINDS[kind]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.usefixtures("no_pillow")
 def test_jpegs_of_colours_are_not_decoded_by_pillow(kind: str):
-    assert open_pixels(jpeg(**KINDS[kind])).shape == (3, HEIGHT, WIDTH)
+    assert open_pixels(jpeg(PICTURE, **KINDS[kind])).shape == (3, HEIGHT, WIDTH)
 
 
 @pytest.mark.parametrize("orientation", range(10))
@@ -85,7 +85,7 @@ def test_other_formats_go_through_pillow(file_format: str):
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}])
 def test_cut_jpegs_end_as_with_pillow(options: dict[str, bool]):
-    data = jpeg(**options)
+    data = jpeg(PICTURE, **options)
     for length in [*range(0, len(data), 97), len(data) - 3, len(data) - 2, len(data) - 1]:
         try:
             wanted = open_picture(data[:length], "a.jpg").tobytes()
