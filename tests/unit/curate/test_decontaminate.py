@@ -218,3 +218,14 @@ def test_the_verb(train: Source, benchmark: Source, tmp_path: Path):
     built = [*arguments[:2], str(out), "--against", str(tmp_path / "bench.parquet"), "--against-format", "llava"]
     shown = CliRunner().invoke(app, [*built, "--workers", "1"], catch_exceptions=False)
     assert "0 rows overlap" in shown.stdout
+
+
+def test_who_works_changes_neither_report_nor_bytes(train: Source, benchmark: Source, tmp_path: Path, ray: Engine):
+    reports = {}
+    for name, engine in (("here", HERE), ("pool", Engine(workers=2)), ("ray", ray)):
+        report = decontaminate([train], [benchmark], Rule(), tmp_path / name, engine)
+        reports[name] = report.to_json() | {"seconds": 0, "out": ""}
+        assert (tmp_path / name / "train/train.jsonl").read_bytes() == (
+            tmp_path / "here/train/train.jsonl"
+        ).read_bytes()
+    assert reports["here"] == reports["pool"] == reports["ray"] and len(reports["ray"]["pairs"]) >= 3

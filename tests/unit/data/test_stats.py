@@ -94,6 +94,16 @@ def test_parts_of_rows_in_order():
     assert list(over_rows(len, 25, Engine(workers=1), pool_from=100)) == [10, 10, 5]
 
 
+def test_who_works_changes_no_count_and_no_byte_of_the_page(tmp_path: Path, ray: Engine):
+    sources = [write_texts(tmp_path, name, 4100) for name in ("one", "two")]
+    opened = [Source(config, tmp_path) for config in sources]
+    here, pool, cluster = (
+        collect(opened, small_processor(), engine=engine) for engine in (Engine(workers=1), Engine(workers=2), ray)
+    )
+    assert here == pool == cluster and here.total.samples == 8200
+    assert as_page(here, "t") == as_page(pool, "t") == as_page(cluster, "t")
+
+
 def test_quantiles_are_exact():
     told = quantiles(Counter(range(1, 101)))
     assert told == {"mean": 50.5, "min": 1, "p5": 5, "p25": 25, "p50": 50, "p75": 75, "p95": 95, "p99": 99, "max": 100}
