@@ -221,11 +221,9 @@ def test_the_verb(train: Source, benchmark: Source, tmp_path: Path):
 
 
 def test_who_works_changes_neither_report_nor_bytes(train: Source, benchmark: Source, tmp_path: Path, ray: Engine):
-    reports = {}
-    for name, engine in (("here", HERE), ("pool", Engine(workers=2)), ("ray", ray)):
+    reports, files = [], []
+    for name, engine in (("here", HERE), ("ray", ray)):
         report = decontaminate([train], [benchmark], Rule(), tmp_path / name, engine)
-        reports[name] = report.to_json() | {"seconds": 0, "out": ""}
-        assert (tmp_path / name / "train/train.jsonl").read_bytes() == (
-            tmp_path / "here/train/train.jsonl"
-        ).read_bytes()
-    assert reports["here"] == reports["pool"] == reports["ray"] and len(reports["ray"]["pairs"]) >= 3
+        reports.append(report.to_json() | {"seconds": 0, "out": ""})
+        files.append((tmp_path / name / "train/train.jsonl").read_bytes())
+    assert reports[0] == reports[1] and len(reports[1]["pairs"]) >= 3 and files[0] == files[1] != b""

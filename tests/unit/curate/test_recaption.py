@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -269,7 +268,7 @@ def test_what_images_may_be(folder: Path, tmp_path: Path):
 def test_the_verb_captions_with_a_real_bundle(bundle: Bundle, folder: Path, tmp_path: Path):
     save_bundle(tmp_path / "bundle", bundle.model, bundle.processor)
     arguments = ["data", "recaption", str(tmp_path / "bundle"), "--images", str(folder), "--out", str(tmp_path / "out"),
-                 "--max-new-tokens", "4", "--keep-cut", "--json", "--workers", "2"]  # fmt: skip
+                 "--max-new-tokens", "4", "--keep-cut", "--json"]  # fmt: skip
     first = CliRunner().invoke(app, arguments)
     assert first.exit_code == 0, first.output
     found = re.search(r"\{.*\}", first.output, re.S)
@@ -291,18 +290,16 @@ def test_the_bytes_do_not_depend_on_who_works(bundle: Bundle, folder: Path, tmp_
     (folder / "a" / "1.png").write_bytes(b"no picture")
     pictures, load = FolderPictures(folder), partial(load_bundle, tmp_path / "bundle")
     settings = Settings(max_new_tokens=4, chunk=3, max_bad=0.5, keep_cut=True)
-    for name, engine in (("here", Engine(workers=1)), ("pool", Engine(workers=2)), ("ray", ray)):
-        out = tmp_path / name
-        assert recaption(load, "d", pictures, out, settings, engine).finished
-        assert [row["n"] for row in raw(out)] == list(range(10)) and "error" in raw(out)[1]
-        assert contents(out) == contents(tmp_path / "here")
-        lines = (out / "raw-0-of-1.jsonl").read_bytes().splitlines(keepends=True)
-        (out / "raw-0-of-1.jsonl").write_bytes(b"".join(lines[:5]) + lines[5][:9])
-        recaption(load, "d", pictures, out, settings, engine)
-        assert contents(out) == contents(tmp_path / "here")
-    for part in (1, 0):
-        recaption(load, "d", pictures, tmp_path / "parts", replace(settings, part=(part, 2)), (ray, TWO)[part])
-    assert (tmp_path / "parts/captions.jsonl").read_bytes() == (tmp_path / "here/captions.jsonl").read_bytes()
+    here, cut = tmp_path / "here", tmp_path / "ray" / "raw-0-of-1.jsonl"
+    assert recaption(load, "d", pictures, here, settings).finished
+    assert [row["n"] for row in raw(here)] == list(range(10)) and "error" in raw(here)[1]
+    lines = (here / cut.name).read_bytes().splitlines(keepends=True)
+    cut.parent.mkdir()
+    (cut.parent / "recaption.json").write_bytes((here / "recaption.json").read_bytes())
+    cut.write_bytes(b"".join(lines[:2]) + lines[2][:9])
+    for name, engine in (("pool", TWO), ("ray", ray)):
+        assert recaption(load, "d", pictures, tmp_path / name, settings, engine).finished
+        assert contents(tmp_path / name) == contents(here)
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -310,7 +307,7 @@ def contents(out: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in sorted(out.iterdir()) if file.name != "report.json"}
 
 
-def test_a_bundle_that_is_none_is_told_before_and_a_damaged_one_by_the_workers(
+def test_a_bundle_that_is_none_is_told_before_and_a_damaged_one_by_the_worker(
     bundle: Bundle, folder: Path, tmp_path: Path
 ):
     with pytest.raises(BundleError, match=r"pictures: no bundle\.json in it; give a bundle"):
@@ -319,7 +316,7 @@ def test_a_bundle_that_is_none_is_told_before_and_a_damaged_one_by_the_workers(
     (tmp_path / "bundle" / "model.safetensors").write_bytes(b"cut")
     load = partial(load_bundle, tmp_path / "bundle")
     with pytest.raises(ChunkError, match=r"(?s)^a worker cannot start: .*model\.safetensors: 3 bytes"):
-        recaption(load, "d", FolderPictures(folder), tmp_path / "out", small(), TWO)
+        recaption(load, "d", FolderPictures(folder), tmp_path / "out", small())
 
 
 def test_both_steps_of_the_captioner_train_on_captions(small_data: Path, tmp_path: Path):

@@ -39,16 +39,15 @@ def test_ranks_know_their_place_and_agree(tmp_path):
     with local_ranks(3, PROCESSES, tell, tmp_path):
         tell(tmp_path)
     told = {path.name: path.read_text() for path in tmp_path.iterdir()}
-    assert told == {f"{rank}": f"{rank} of 3, first {rank == 0}, [True, False], 1 threads" for rank in range(3)}
+    assert told == {
+        f"{rank}": f"{rank} of 3, first {rank == 0}, [True, False], 1 threads" for rank in range(3)
+    }
     assert not has_ranks() and torch.get_num_threads() == threads
 
 
 @pytest.mark.parametrize(
     ("work", "said"),
-    [
-        (refuse, r"rank 1 \(exit code 1\): here: 1 problem\n  - no such thing"),
-        (vanish, r"exit code 9\): ended without a"),
-    ],
+    [(refuse, r"rank 1 \(exit code 1\): here: 1 problem\n  - no such thing"), (vanish, r"exit code 9\): ended without a")],
 )
 def test_a_rank_that_fails_ends_the_others(work, said):
     with pytest.raises(MM15Error, match=said), local_ranks(2, PROCESSES, work):

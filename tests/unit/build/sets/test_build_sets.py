@@ -1,7 +1,6 @@
 """What all builders of ``mm15 data build NAME`` owe: same bytes, rows that formats read, sides apart, refusals."""
 
 import json
-from pathlib import Path
 
 import pytest
 import yaml
@@ -56,8 +55,11 @@ def test_ray_builds_the_same_bytes(name, tmp_path, ray, monkeypatch):
     given = some_input(name, tmp_path / "in")
     monkeypatch.chdir(tmp_path)
     n, size = (70, 96) if name == "clips" else (10, 0)
-    for out, engine in (("pool", Engine(workers=2)), ("ray", ray)):
-        build(name, Path(out), *given, n=n, size=size, engine=engine)
+    for engine in ("pool", "ray"):
+        told = ["data", "build", name, "--out", engine, "--engine", engine, "--workers", "2", "--n", n, "--size", size]
+        told += [part for path in given for part in ("--input", path)]
+        done = CliRunner().invoke(app, list(map(str, told)))
+        assert done.exit_code == 0, (done.output, done.exception)
     assert contents(tmp_path / "ray") == contents(tmp_path / "pool")
     assert sum(json.loads((tmp_path / "ray/build.json").read_text())["sides"][0]["rows"].values()) >= 10
 
