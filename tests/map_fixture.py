@@ -76,6 +76,14 @@ def folder(number: int) -> str:
     return os.getcwd()
 
 
+def alone(folder: str, number: int) -> int:
+    """Fails where two work at a time."""
+    Path(folder, "working").touch(exist_ok=False)
+    time.sleep(0.02)
+    Path(folder, "working").unlink()
+    return number
+
+
 def full_disk(number: int) -> int:
     """What the operating system refuses."""
     raise OSError(28, "No space left on device")

@@ -84,23 +84,34 @@ def import_ray() -> Any:
 
 
 class Tasks:
-    """Any process of the cluster takes any chunk."""
+    """Any process of the cluster takes any chunk; so many at a time, or as many as there are CPUs."""
 
-    def __init__(self, ray: Any, job: bytes) -> None:
+    def __init__(self, ray: Any, job: bytes, workers: int) -> None:
         self._ray = ray
-        self.workers = max(1, sum(_cpus_of_nodes(ray)))
+        cpus = max(1, sum(_cpus_of_nodes(ray)))
+        self.workers = workers or cpus
+        self._limited = self.workers < cpus
+        self._waiting: deque[tuple[int, bytes]] = deque()
         self._job = ray.put(job)
         self._task = ray.remote(max_retries=RETRIES)(work_anywhere)
         self._number_of: dict[Any, int] = {}
 
     def submit(self, number: int, chunk: Any) -> None:
-        """Send a chunk away."""
-        self._number_of[self._task.remote(self._job, os.getcwd(), pickle.dumps(chunk))] = number
+        """Send a chunk away, as soon as it may be worked on."""
+        self._waiting.append((number, pickle.dumps(chunk)))
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        while self._waiting and not (self._limited and len(self._number_of) >= self.workers):
+            number, chunk = self._waiting.popleft()
+            self._number_of[self._task.remote(self._job, os.getcwd(), chunk)] = number
 
     def next(self) -> tuple[int, Any]:
         """A finished chunk and its result or failure; waits for one."""
         (task,), _ = self._ray.wait(list(self._number_of), num_returns=1)
-        return self._number_of.pop(task), _result(self._ray, task)
+        number = self._number_of.pop(task)
+        self._hand_out()
+        return number, _result(self._ray, task)
 
     def close(self, finished: bool) -> None:
         """Abandon what is on its way."""

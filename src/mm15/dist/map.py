@@ -182,7 +182,7 @@ class _Crew(Protocol):
 def _crew(job: Job, engine: Engine, fork: bool) -> _Crew:
     if engine.kind == "ray":
         ray, pickled = _cluster.import_ray(), pickle.dumps(job)
-        return _cluster.Actors(ray, pickled, engine.workers) if job.set_up else _cluster.Tasks(ray, pickled)
+        return (_cluster.Actors if job.set_up else _cluster.Tasks)(ray, pickled, engine.workers)
     if engine.here:
         return _Here(job)
     context = FORKS if fork else PROCESSES

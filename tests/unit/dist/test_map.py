@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,11 @@ def test_ray_gives_the_same_results_and_names_chunks(ray: Engine):
 def test_ray_works_where_this_process_is(ray: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     assert set(map_ordered(work.folder, range(4), ray)) == {str(tmp_path)}
+
+
+def test_no_more_tasks_than_workers_run_at_a_time(ray: Engine, tmp_path: Path):
+    one = Engine("ray", workers=1)
+    assert list(map_ordered(partial(work.alone, str(tmp_path)), range(8), one)) == list(range(8))
 
 
 def check_set_up(engine: Engine, most: int) -> None:
