@@ -3,21 +3,20 @@
 A folder holds the training side; held-out material, if asked for, lies in ``heldout/`` with a ``sources.yaml`` of its
 own, so that who names the folder never trains on it. ``sources.yaml`` is a mapping ``{sources: [...]}`` of a recipe's
 entries (a recipe takes it with ``extends:``), ``dropped.jsonl`` names everything that was left out, ``build.json`` says
-what was asked for and what came of it. The same command gives the same bytes, whatever the number of processes.
+what was asked for and what came of it. The same command gives the same bytes, whoever works.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from mm15.base.catalogue import did_you_mean, lookup
 from mm15.base.errors import ConfigError, DataError
@@ -25,6 +24,7 @@ from mm15.base.rng import seed_of
 from mm15.build._inputs import Found, find_files, one_side, take_files
 from mm15.build._sources import read_sources, write_sources
 from mm15.build.materials import Materials, Split
+from mm15.dist.map import ALL_CORES, Engine, map_ordered
 from mm15.io.atomic import atomic_folder
 
 PACKAGE = "mm15.build.sets"
@@ -45,7 +45,8 @@ class Request:
 
     ``inputs`` are files and folders (none: the shipped material), ``n`` rows of each data set, ``heldout`` the share of
     the material that training does not see, ``formats`` what is written (none: everything), ``size`` the longest side
-    of pictures in pixels. 0 is the builder's own choice for ``n`` and ``size``.
+    of pictures in pixels. 0 is the builder's own choice for ``n`` and ``size``. Nodes of a cluster see the inputs and
+    the folder that is built under the same paths.
     """
 
     inputs: tuple[Path, ...] = ()
@@ -54,7 +55,7 @@ class Request:
     heldout: float = 0.0
     formats: tuple[str, ...] = ()
     size: int = 0
-    workers: int = 2
+    engine: Engine = ALL_CORES
 
 
 @dataclass(slots=True)
@@ -111,9 +112,9 @@ class Side:
         self.dropped += dropped
 
     def each(self, work: Callable[[TaskT], ResultT], tasks: Sequence[TaskT]) -> Iterator[ResultT]:
-        """``work`` of every task, in order, by several processes. ``work`` must be picklable and depend on its task
+        """``work`` of every task, in order, by several workers. ``work`` must be picklable and depend on its task
         alone."""
-        return in_order(work, tasks, self.request.workers)
+        return in_order(work, tasks, self.request.engine)
 
     def add(
         self,
@@ -247,8 +248,6 @@ def _checked(builder: ModuleType, request: Request) -> Request:
         problems.append(f"--heldout: a share from 0 up to but not 1, found {request.heldout}")
     if request.size and not SIZES[0] <= request.size <= SIZES[1]:
         problems.append(f"--size: {SIZES[0]} to {SIZES[1]} pixels, found {request.size}")
-    if request.workers < 1:
-        problems.append(f"--workers: 1 or more, found {request.workers}")
     if problems:
         raise ConfigError(problems, "mm15 data build")
     formats = tuple(form for form in builder.FORMATS if not request.formats or form in request.formats)
@@ -271,24 +270,25 @@ def _nothing(side: Side) -> str:
     return f"{what}\n{told}".rstrip()
 
 
-def in_order(work: Callable[[TaskT], ResultT], tasks: Sequence[TaskT], workers: int) -> Iterator[ResultT]:
+class _Tasks(NamedTuple, Generic[TaskT]):
+    start: int
+    tasks: Sequence[TaskT]
+
+
+def in_order(work: Callable[[TaskT], ResultT], tasks: Sequence[TaskT], engine: Engine) -> Iterator[ResultT]:
     """Results in the order of the tasks; with one worker, or few tasks, in this process."""
-    if workers == 1 or len(tasks) <= CHUNK:
+    if engine.here or len(tasks) <= CHUNK:
         yield from map(work, tasks)
         return
-    # A forked worker inherits the materials that are already read; macOS and Windows cannot fork safely.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    with context.Pool(workers, _start, (work,)) as pool:
-        yield from pool.imap(_run, tasks, chunksize=CHUNK)
+    chunks = (_Tasks(start, tasks[start : start + CHUNK]) for start in range(0, len(tasks), CHUNK))
+    # A forked worker inherits the materials that are already read.
+    for results in map_ordered(partial(_several, work), chunks, engine, _name, fork=True):
+        yield from results
 
 
-_work: Callable[[Any], Any]
+def _several(work: Callable[[TaskT], ResultT], chunk: _Tasks[TaskT]) -> list[ResultT]:
+    return list(map(work, chunk.tasks))
 
 
-def _start(work: Callable[[Any], Any]) -> None:
-    global _work
-    _work = work
-
-
-def _run(task: Any) -> Any:
-    return _work(task)
+def _name(chunk: _Tasks[Any]) -> str:
+    return f"tasks {chunk.start} to {chunk.start + len(chunk.tasks) - 1}"

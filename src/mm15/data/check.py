@@ -21,7 +21,7 @@ from mm15.data.clean import check_cleanable, write_clean
 from mm15.data.examine import Examiner, Note
 from mm15.data.faults import Fault, fault
 from mm15.data.source import Source
-from mm15.dist.map import Engine, map_ordered
+from mm15.dist.map import ALL_CORES, Engine, map_ordered
 from mm15.io.rows import KINDS, find_files, kind_of
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def check(
     max_bad: float | None = None,
     decode: bool = True,
     clean: Path | None = None,
-    engine: Engine = Engine(),  # noqa: B008 (frozen)
+    engine: Engine = ALL_CORES,
     processor: Processor | None = None,
     progress: Callable[[int, int], None] | None = None,
     digests: bool = False,

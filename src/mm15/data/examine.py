@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import traceback
 from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mm15.base.errors import MM15Error, SkipSample
+from mm15.base.errors import SkipSample
 from mm15.base.types import Box, ImagePart, MediaRef, RegionPart, Sample, TextPart, VideoPart
 from mm15.data.faults import Fault, fault
 from mm15.data.source import Source
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 MAX_PICTURES = 256
 """In one sample. More do not fit 4096 tokens even at 16 tokens for a picture."""
 MAX_CLIP_BYTES = 4 << 30
+ROW_ERRORS = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
+"""What a format raises on a row of another shape than it expects. All else is no matter of one row, and is raised."""
+FRAMES = 3
+"""Places in the program, innermost last, that are told of such an error."""
 KEPT = 4096
 """Pictures whose outcome is remembered, because rows share them."""
 TINY = 8
@@ -43,7 +48,7 @@ SUFFIXES = {
     "TIFF": ("tif", "tiff"),
     "PPM": ("ppm", "pgm", "pbm", "pnm"),
 }
-FRAMES = (".jpg", ".jpeg", ".png", ".webp")
+FRAME_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 
 
 class Note(NamedTuple):
@@ -173,16 +178,17 @@ def read_samples(source: Source, number: int) -> tuple[list[Sample], str]:
     """The samples of a row, or the reason why there are none.
 
     Raises:
-        MM15Error: not the row's doing, like a package that is not installed.
+        Exception: not the row's doing, like a package that is not installed or a disk that fails.
     """
     try:
         samples = source.samples_of_row(number)
     except SkipSample as skip:
         return [], reason_of(skip, source.rows.address(number))
-    except MM15Error:
-        raise
-    except Exception as error:
-        return [], f"the format failed on this row: {type(error).__name__}: {error}"
+    except ROW_ERRORS as error:
+        # The row may be to blame or the format, so it is told where in the format; training would stop here.
+        frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
+        where = " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+        return [], f"the format failed on this row: {type(error).__name__}: {error} ({where})"
     if not source.many and len(samples) != 1:
         return [], f"format {source.config.format} makes {len(samples)} samples of this row, expected one"
     return samples, ""
@@ -290,9 +296,9 @@ def _clip_fault(media: MediaRef) -> str:
     """Why a clip cannot be used. Frames in a folder are opened; a video file must be there and hold something."""
     path = Path(media.path)
     if media.path and not media.member and path.is_dir():
-        frames = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in FRAMES)
+        frames = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in FRAME_ENDINGS)
         if not frames:
-            return f"clip {media}: the folder holds no frames ({', '.join(FRAMES)})"
+            return f"clip {media}: the folder holds no frames ({', '.join(FRAME_ENDINGS)})"
         reasons = ((frame, _open(MediaRef(str(frame)), decode=False).reason) for frame in frames)
         return next((f"clip {media}: frame {frame.name}: {reason}" for frame, reason in reasons if reason), "")
     if media.offset >= 0 or media.data is not None:

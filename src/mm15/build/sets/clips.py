@@ -38,7 +38,7 @@ def build(side: Side) -> None:
             files=[file.path for file in files],
             formats=request.formats,
             size=request.size,
-            workers=request.workers,
+            engine=request.engine,
         )
     for warning in told:
         if (text := str(warning.message)).startswith("left out: "):

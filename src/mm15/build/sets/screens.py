@@ -37,7 +37,7 @@ def build(side: Side) -> None:
         pages=[file.path for file in files],
         formats=request.formats,
         size=request.size,
-        workers=request.workers,
+        engine=request.engine,
     )
     side.drop_all(reports[0].dropped)
     for url, count in Counter(reports[0].refused).most_common():

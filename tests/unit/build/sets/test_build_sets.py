@@ -10,6 +10,7 @@ from mm15.base.errors import ConfigError, DataError
 from mm15.build._inputs import held_out, take_files
 from mm15.build._sets import in_order
 from mm15.cli import app
+from mm15.dist.map import Engine
 from sets_fixture import build, contents, rows, samples, write_photo
 
 NAMES = ("charts", "interleaved", "pdf", "scenes", "text")
@@ -32,7 +33,7 @@ def some_input(name, folder):
 def test_the_same_request_gives_the_same_bytes_with_any_number_of_processes_and_rows_that_formats_read(name, tmp_path):
     given = some_input(name, tmp_path / "in")
     first = build(name, tmp_path / "one", *given, n=10, heldout=0.3)
-    build(name, tmp_path / "two", *given, n=10, heldout=0.3, workers=2)
+    build(name, tmp_path / "two", *given, n=10, heldout=0.3, engine=Engine(workers=2))
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     build(name, tmp_path / "other", *given, n=10, heldout=0.3, seed=1)
     assert contents(tmp_path / "other") != contents(tmp_path / "one")
@@ -46,6 +47,21 @@ def test_the_same_request_gives_the_same_bytes_with_any_number_of_processes_and_
         assert all(1 <= len(found) <= most for found in read.values())
         for found in read.values():
             assert all(any(message.trained for message in sample.messages) for sample in found)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "clips"])
+def test_ray_builds_the_same_bytes(name, tmp_path, ray, monkeypatch):
+    """More than a chunk of each; the folders are named from where the command runs, as people do."""
+    given = some_input(name, tmp_path / "in")
+    monkeypatch.chdir(tmp_path)
+    n, size = (65, 64) if name == "clips" else (9, 0)
+    for engine in ("pool", "ray"):
+        told = ["data", "build", name, "--out", engine, "--engine", engine, "--workers", "2", "--n", n, "--size", size]
+        told += [part for path in given for part in ("--input", path)]
+        done = CliRunner().invoke(app, list(map(str, told)))
+        assert done.exit_code == 0, (done.output, done.exception)
+    assert contents(tmp_path / "ray") == contents(tmp_path / "pool")
+    assert sum(json.loads((tmp_path / "ray/build.json").read_text())["sides"][0]["rows"].values()) >= 9
 
 
 def test_a_recipe_takes_the_sources_of_a_folder(tmp_path):
@@ -81,9 +97,9 @@ def test_new_input_is_another_request(tmp_path):
 
 def test_everything_that_is_wrong_is_told_at_once(tmp_path):
     with pytest.raises(ConfigError) as caught:
-        build("charts", tmp_path / "d", tmp_path / "gone", n=-1, heldout=1.0, size=9, formats=("lava",), workers=0)
+        build("charts", tmp_path / "d", tmp_path / "gone", n=-1, heldout=1.0, size=9, formats=("lava",))
     told = str(caught.value)
-    for part in ("no such file or folder", "did you mean 'llava'", "--n", "--heldout", "64 to 4096", "--workers"):
+    for part in ("no such file or folder", "did you mean 'llava'", "--n", "--heldout", "64 to 4096"):
         assert part in told
     with pytest.raises(ConfigError, match="did you mean 'charts'"):
         build("chart", tmp_path / "d")
@@ -130,7 +146,7 @@ def _square(number: int) -> int:
 
 
 def test_results_come_in_the_order_of_the_tasks():
-    assert list(in_order(_square, range(50), 2)) == [number * number for number in range(50)]
+    assert list(in_order(_square, range(50), Engine(workers=2))) == [number * number for number in range(50)]
 
 
 def test_the_verb_says_what_came_of_it_and_what_to_do_next(tmp_path):
