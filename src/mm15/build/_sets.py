@@ -103,7 +103,9 @@ class Side:
         if self.split == "train":
             self.drop_all(dropped)
         if not found:
-            raise DataError("\n".join(["no file of the inputs can be used:", *(f"  - {at}: {why}" for why, at in dropped)]))
+            raise DataError(
+                "\n".join(["no file of the inputs can be used:", *(f"  - {at}: {why}" for why, at in dropped)])
+            )
         chosen = one_side(found, self.request.heldout, self.split)
         self.taken += [str(file.path) for file in chosen]
         return chosen

@@ -1,7 +1,7 @@
 """What all builders of ``mm15 data build NAME`` owe: same bytes, rows that formats read, sides apart, refusals."""
 
-import re
 import json
+import re
 
 import pytest
 import yaml
@@ -164,5 +164,7 @@ def test_a_side_without_rows_names_its_files_and_the_fix(tmp_path):
     with pytest.raises(DataError) as caught:
         build("charts", tmp_path / "d", tmp_path / "in", heldout=0.1)
     told = str(caught.value)
-    assert re.search(r"for the heldout side, which has .*bad-\d\d.csv(, .*bad-\d\d.csv){2} of the inputs\ndropped:", told)
+    assert re.search(
+        r"for the heldout side, which has .*bad-\d\d.csv(, .*bad-\d\d.csv){2} of the inputs\ndropped:", told
+    )
     assert "fewer than three rows that can be used: 3, e.g. " in told and "Give more files to --input" in told
