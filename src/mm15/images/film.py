@@ -29,6 +29,7 @@ def film_frames(
     """
     try:
         import av
+        import av.error
     except ImportError as error:
         raise MissingExtra("av", "video", "Looking into clips") from error
     try:
