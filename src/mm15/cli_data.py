@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -315,7 +316,9 @@ def data_view(
     page, seen = view_page(sources, reader.processor, count, seed, f"Rows of {path}", reader.told, row or ())
     write_atomic(out, page)
     bad = [one for one in seen if one.reason]
-    lines = [f"  cannot be used: {one.address}: {one.reason}" for one in bad]
+    first = {one.reason: one.address for one in reversed(bad)}
+    counted = Counter(one.reason for one in bad)
+    lines = [f"  {counted[reason]} cannot be used, first {first[reason]}: {reason}" for reason in counted]
     lines.append(f"{out}: {len(seen)} samples of {len(sources)} sources, {len(page.encode()) / 2**20:.1f} MiB")
     show({"page": str(out), "samples": [asdict(one) for one in seen]}, as_json, "\n".join(lines))
 

@@ -70,6 +70,8 @@ class Side:
     rows: dict[str, int] = field(default_factory=dict)
     dropped: list[tuple[str, str]] = field(default_factory=list)
     """(reason, address)."""
+    taken: list[str] = field(default_factory=list)
+    """Input files of this side."""
 
     @property
     def n(self) -> int:
@@ -86,22 +88,38 @@ class Side:
         """Whether this format is asked for."""
         return form in self.request.formats
 
-    def files(self, *suffixes: str, known: Callable[[str], Split | None] | None = None) -> list[Found]:
+    def files(
+        self,
+        *suffixes: str,
+        known: Callable[[str], Split | None] | None = None,
+        fault: Callable[[Path], str] = lambda path: "",
+    ) -> list[Found]:
         """Input files of this side; files of equal bytes count once.
 
         Args:
             known: the side of a file by its name, where that is settled. What is held out is dropped where there is no
                 held-out side.
+            fault: why a file cannot be used at all, empty where it can. Such files are on neither side, so that a side
+                is not made of them alone.
 
         Raises:
             ConfigError: the inputs hold no such file.
         """
-        found, dropped = take_files(self.request.inputs, suffixes)
+        listed, dropped = take_files(self.request.inputs, suffixes)
+        faults = {file.digest: fault(file.path) for file in listed}
+        dropped += [(faults[file.digest], str(file.path)) for file in listed if faults[file.digest]]
+        found = [file for file in listed if not faults[file.digest]]
         if self.split == "train":
             self.drop_all(dropped)
             if known and not self.request.heldout:
                 self.drop_all((HELD_OUT, str(file.path)) for file in found if known(file.name) == "heldout")
-        return one_side(found, self.request.heldout, self.split, known)
+        if not found:
+            raise DataError(
+                "\n".join(["no file of the inputs can be used:", *(f"  - {at}: {why}" for why, at in dropped)])
+            )
+        chosen = one_side(found, self.request.heldout, self.split, known)
+        self.taken += [str(file.path) for file in chosen]
+        return chosen
 
     def drop(self, reason: str, address: str) -> None:
         """Count something that is left out."""
@@ -266,8 +284,15 @@ def _nothing(side: Side) -> str:
         f"  - {reason}: {count}, e.g. {next(at for why, at in side.dropped if why == reason)}"
         for reason, count in counted.most_common(5)
     )
-    what = f"not one row could be made for the {side.split} side; dropped:" if told else "the inputs gave not one row"
-    return f"{what}\n{told}".rstrip()
+    lines = ["not one row could be made of the inputs"]
+    if side.request.heldout:
+        files = ", ".join(side.taken[:3]) + (f" and {len(side.taken) - 3} more" if len(side.taken) > 3 else "")
+        lines = [f"not one row could be made for the {side.split} side, which has {files or 'no file'} of the inputs"]
+    if told:
+        lines += ["dropped:", told]
+    if side.request.heldout:
+        lines.append("Give more files to --input, or another share to --heldout (0 holds nothing out).")
+    return "\n".join(lines)
 
 
 class _Tasks(NamedTuple, Generic[TaskT]):

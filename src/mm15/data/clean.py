@@ -74,7 +74,7 @@ def check_cleanable(sources: Sequence[Source], out: Path) -> None:
                 f"cannot be written without some of them; mm15 data convert writes the good ones in the sharded format"
             )
     if problems:
-        raise ConfigError(problems, "--write-clean")
+        raise ConfigError(problems, f"good rows for {out}")
 
 
 def write_clean(

@@ -13,11 +13,12 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mm15.base.errors import SkipSample
+from mm15.base.errors import MissingExtra, SkipSample
 from mm15.base.types import Box, ImagePart, MediaRef, RegionPart, Sample, TextPart, VideoPart
 from mm15.data.faults import Fault, fault
 from mm15.data.source import Source
 from mm15.datasets._canonical import sample_to_json
+from mm15.datasets._clips import clip_frames
 from mm15.images.pixels import PictureHeader, open_picture, picture_header, picture_size
 from mm15.io.media import read_bytes
 from mm15.text.regions import write_region
@@ -81,7 +82,7 @@ class Examiner:
     """Looks at rows. Small to send to another process.
 
     Args:
-        decode: decode every picture; without, headers only.
+        decode: decode every picture, and frames at two moments of every film; without, headers only.
         processor: also refuse what this one refuses by size (``max_tokens``).
         digests: give a digest of every good sample: of its parts, its meta and the bytes of its media.
         max_pictures: in one sample.
@@ -97,6 +98,7 @@ class Examiner:
         self.decode, self.processor, self.digests, self.max_pictures = decode, processor, digests, max_pictures
         self._seen: OrderedDict[MediaRef, _Seen] = OrderedDict()
         self._hashes: OrderedDict[MediaRef, str] = OrderedDict()
+        self._films: dict[VideoPart, str] = {}
 
     def __reduce__(self) -> tuple[type[Examiner], tuple[bool, Processor | None, bool, int]]:
         return Examiner, (self.decode, self.processor, self.digests, self.max_pictures)
@@ -155,13 +157,29 @@ class Examiner:
         reasons += _region_faults(sample, sizes)
         reasons += _text_faults(sample)
         parts = [part for message in sample.messages for part in message.parts]
-        reasons += [told for part in parts if isinstance(part, VideoPart) and (told := _clip_fault(part.media))]
+        reasons += [told for part in parts if isinstance(part, VideoPart) and (told := self._film(part, notes))]
         if self.processor and not reasons and not any(isinstance(part, VideoPart) for part in parts):
             try:
                 self.processor.count(sample)
             except SkipSample as skip:
                 reasons.append(skip.reason)
         return reasons, notes
+
+    def _film(self, part: VideoPart, notes: list[tuple[str, str]]) -> str:
+        """Why a clip cannot be used; what is told of it is added to ``notes``."""
+        reason = _clip_fault(part.media)
+        if reason or not self.decode or Path(part.media.path).is_dir():
+            return reason
+        if part not in self._films:
+            try:
+                clip_frames(part, 2)
+                self._films[part] = ""
+            except SkipSample as skip:
+                self._films[part] = f"clip {part.media}: {skip.reason}"
+            except MissingExtra as error:
+                notes.append(("clip that was not opened", str(error)))
+                return ""
+        return self._films[part]
 
     def _open(self, media: MediaRef) -> _Seen:
         seen = self._seen.get(media)

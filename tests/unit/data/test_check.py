@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +97,18 @@ def test_regions_and_clips_are_looked_at(tmp_path: Path):
     (tmp_path / "frames/0.jpg").write_bytes(picture(30, 20, form="JPEG"))
     (tmp_path / "frames/1.jpg").write_bytes(b"<html>")
     (tmp_path / "empty.mp4").write_bytes(b"")
+    (tmp_path / "text.mp4").write_bytes(b"no film")
     turns = [{"from": "human", "value": "<video>\n?"}, {"from": "gpt", "value": "yes"}]
     write_rows(
         tmp_path / "a.jsonl",
-        [{"video": name, "conversations": turns} for name in ("frames", "empty.mp4", "none.mp4")],
+        [{"video": name, "conversations": turns} for name in ("frames", "empty.mp4", "none.mp4", "text.mp4")],
     )
     reasons = [fault.reason for fault in read(source(tmp_path, "a.jsonl", "llava", "video")).faults]
     assert "frame 1.jpg: not a readable" in reasons[0] and "0 bytes" in reasons[1] and "no such file" in reasons[2]
+    if find_spec("av"):
+        assert "not a readable film" in reasons[3]
+    kept = read(source(tmp_path, "a.jsonl", "llava", "video"), decode=False).faults
+    assert [fault.address.rpartition(":")[2] for fault in kept] == ["1", "2", "3"]
 
 
 def test_a_format_that_fails_is_a_fault_of_the_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,6 +1,7 @@
 """What all builders of ``mm15 data build NAME`` owe: same bytes, rows that formats read, sides apart, refusals."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -117,7 +118,7 @@ def test_formats_and_sizes_can_be_chosen(tmp_path):
 def test_a_failed_build_leaves_nothing_behind(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "bad.csv").write_text("a,b\n1\n")
-    with pytest.raises(DataError, match=r"not one row could be made.*\n.*fewer than three rows.*bad\.csv"):
+    with pytest.raises(DataError, match=r"not one row could be made.*\ndropped:\n.*fewer than three rows.*bad\.csv"):
         build("charts", tmp_path / "d", tmp_path / "in")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
     with pytest.raises(ConfigError, match=r"no \.pdf file in"):
@@ -169,3 +170,17 @@ def test_options_of_the_quickstart_and_of_builders_do_not_mix(tmp_path):
     ):
         done = CliRunner().invoke(app, ["data", "build", *arguments, "--out", str(tmp_path / "d")])
         assert isinstance(done.exception, ConfigError) and told in str(done.exception)
+
+
+def test_a_side_without_rows_names_its_files_and_the_fix(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "good.csv").write_text("city,people\n" + "".join(f"town {n},{n * 7 + 3}\n" for n in range(9)))
+    for number in range(30):
+        (tmp_path / "in" / f"bad-{number:02d}.csv").write_text(f"a,b\n{number}\n")
+    with pytest.raises(DataError) as caught:
+        build("charts", tmp_path / "d", tmp_path / "in", heldout=0.1)
+    told = str(caught.value)
+    assert re.search(
+        r"for the heldout side, which has .*bad-\d\d.csv(, .*bad-\d\d.csv){2} of the inputs\ndropped:", told
+    )
+    assert "fewer than three rows that can be used: 3, e.g. " in told and "Give more files to --input" in told
