@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from browser_fixture import skip_without_browser
+from ray_fixture import ray  # noqa: F401  (a fixture)
 from stage_fixture import build_small_data
 
 torch.set_num_threads(1)

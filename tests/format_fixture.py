@@ -17,6 +17,7 @@ from mm15.base.catalogue import lookup
 from mm15.base.errors import SkipSample
 from mm15.base.types import Category, Part, RegionPart, Sample, TextPart
 from mm15.datasets._context import RowContext, read_options
+from mm15.datasets._selected import fitting, selected
 from mm15.io.rows import Rows, open_rows
 
 
@@ -93,6 +94,8 @@ class Opened:
         self.options = read_options(self.format, options)
         opener = getattr(self.format, "open_rows", None)
         self.rows: Rows = opener(path, self.options) if opener else open_rows(path)
+        if where := getattr(self.options, "where", {}):
+            self.rows = selected(self.rows, fitting(self.rows, where, range(len(self.rows))), where)
         self.root, self.category, self.store = str(path.parent), category, store
 
     def samples(self, number: int = 0) -> list[Sample]:

@@ -49,6 +49,46 @@ def sleep(folder: str, number: int) -> int:
     return number
 
 
+def ready() -> list[int]:
+    """What a worker makes ready: a list that notes its process and what it was given."""
+    return [os.getpid()]
+
+
+def append(made: list[int], number: int) -> tuple[int, list[int]]:
+    """Notes the number in what was made ready, and gives the process and all numbers that it got so far."""
+    made.append(number)
+    time.sleep(0.01)
+    return made[0], made[1:]
+
+
+def no_model() -> list[int]:
+    """Cannot be made ready."""
+    raise DataError("no such model")
+
+
+def broken() -> list[int]:
+    """A mistake in what makes ready."""
+    return [][1]
+
+
+def folder(number: int) -> str:
+    """Where relative paths start from."""
+    return os.getcwd()
+
+
+def alone(folder: str, number: int) -> int:
+    """Fails where two work at a time."""
+    Path(folder, "working").touch(exist_ok=False)
+    time.sleep(0.02)
+    Path(folder, "working").unlink()
+    return number
+
+
+def full_disk(number: int) -> int:
+    """What the operating system refuses."""
+    raise OSError(28, "No space left on device")
+
+
 def process(number: int) -> int:
     """Which process did it."""
     time.sleep(0.01)

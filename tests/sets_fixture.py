@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from mm15.base.types import Sample
 from mm15.build._sets import Request, build_set
 from mm15.data.source import Source, SourceConfig
+from mm15.dist.map import Engine
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -25,7 +26,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def build(name: str, out: Path, *inputs: Path, **asked: Any) -> dict[str, Any]:
-    return build_set(name, out, Request(inputs, **{"workers": 1, **asked}))
+    return build_set(name, out, Request(inputs, **{"engine": Engine(workers=1), **asked}))
 
 
 def samples(folder: Path) -> dict[str, list[Sample]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mm15.cli_engine import Address, Kind, Workers, working
 from mm15.cli_show import Json, progress_of, show
 
 data_app = typer.Typer(help="Data sets: those of the papers, and building small ones.", no_args_is_help=True)
@@ -31,7 +33,9 @@ def data_build(
         list[str] | None, typer.Option("--format", help="Only this of the builder's formats (repeatable).")
     ] = None,
     size: Annotated[int, typer.Option(help="Longest side of pictures in pixels; 0: the builder's own choice.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes; the bytes do not depend on them.")] = 2,
+    engine: Kind = "pool",
+    address: Address = "",
+    workers: Workers = 0,
     fetch: Annotated[
         bool, typer.Option("--fetch", help="Print and fetch larger packages from Debian or PyPI as input.")
     ] = False,
@@ -45,7 +49,7 @@ def data_build(
     if name == "quickstart":
         from mm15.quickstart import build_data
 
-        if inputs or n or heldout or formats or size or fetch:
+        if inputs or n or heldout or formats or size or fetch or workers or (engine, address) != ("pool", ""):
             raise ConfigError(
                 ["the quickstart's data sets take --out, --seed, --pdf and --tiny only"], "mm15 data build"
             )
@@ -60,8 +64,9 @@ def data_build(
     if pdf or tiny:
         raise ConfigError(["--pdf and --tiny are the quickstart's; give --input and --n"], f"mm15 data build {name}")
     fetched = fetch_packages(name, lambda line: print(line, file=sys.stderr)) if fetch else []
-    request = Request((*(inputs or ()), *fetched), n, seed, heldout, tuple(formats or ()), size, workers)
-    report = build_set(name, out, request)
+    with working(engine, address, workers) as who:
+        request = Request((*(inputs or ()), *fetched), n, seed, heldout, tuple(formats or ()), size, who)
+        report = build_set(name, out, request)
     show(report, as_json, "\n".join(told(report, out)))
 
 
@@ -127,9 +132,14 @@ def data_recaption(
     max_bad: Annotated[float, typer.Option(help="Share of pictures that may be unusable.")] = 0.01,
     format: Annotated[str, typer.Option(help="Of data files, e.g. wds-pairs.")] = "",
     data: Annotated[Path, typer.Option(help="Folder that a recipe's source paths start from.")] = Path(),
+    engine: Kind = "pool",
+    address: Address = "",
+    workers: Workers = 1,
     as_json: Json = False,
 ) -> None:
-    """Caption pictures with a bundle and keep a set that is balanced by concept."""
+    """Caption pictures with a bundle and keep a set that is balanced by concept. Every worker holds the model."""
+    from functools import partial
+
     from mm15.bundle import load_bundle
     from mm15.curate.balance import read_concepts
     from mm15.curate.pictures import pictures_of
@@ -148,9 +158,10 @@ def data_recaption(
         part=parse_part(part),
         limit=limit,
     )
-    loaded = load_bundle(bundle)
+    load, digest = partial(load_bundle, bundle), digest_of(bundle)
     pictures = pictures_of(images, format, data)
-    made = recaption(loaded, digest_of(bundle), pictures, out, settings, lambda line: print(line, file=sys.stderr))
+    with working(engine, address, workers) as who:
+        made = recaption(load, digest, pictures, out, settings, who, lambda line: print(line, file=sys.stderr))
     show(made, as_json, made.text())
 
 
@@ -180,6 +191,9 @@ def data_stats(
     changes: Set = None,
     tokenizer: Words = "",
     out: Annotated[Path | None, typer.Option(help="Also write a page with plots here.")] = None,
+    engine: Kind = "pool",
+    address: Address = "",
+    workers: Workers = 0,
     as_json: Json = False,
 ) -> None:
     """Count samples, pictures, tiles and tokens by source and category; nothing is decoded."""
@@ -190,7 +204,8 @@ def data_stats(
 
     opened = open_path(path, format, category, data, changes or ())
     reader = reader_of(opened, tokenizer)
-    stats = collect(opened.sources, reader.processor, reader.told, lambda told: print(told, file=sys.stderr))
+    with working(engine, address, workers) as who:
+        stats = collect(opened.sources, reader.processor, reader.told, lambda told: print(told, file=sys.stderr), who)
     if out:
         write_atomic(out, as_page(stats, f"Statistics of {path}"))
     show(stats.values(), as_json, as_text(stats) + (f"\nplots: {out}" if out else ""))
@@ -200,9 +215,6 @@ MaxBad = Annotated[
     float | None,
     typer.Option("--max-bad", help="Share of a source's rows that may be bad; default 0.01 or the recipe's.", min=0),
 ]
-EngineKind = Annotated[str, typer.Option("--engine", help="pool: processes of this machine; ray: a Ray cluster.")]
-Address = Annotated[str, typer.Option("--address", help="Of the Ray cluster; empty: one on this machine.")]
-Workers = Annotated[int, typer.Option("--workers", help="Processes; 0: one for each core.", min=0)]
 
 
 @data_app.command("check")
@@ -219,7 +231,7 @@ def data_check(
     decode: Annotated[bool, typer.Option(help="Decode every picture, or look at headers only.")] = True,
     report: Annotated[Path | None, typer.Option(help="Write every fault here, one JSON object a line.")] = None,
     tokenizer: Words = "",
-    engine: EngineKind = "pool",
+    engine: Kind = "pool",
     address: Address = "",
     workers: Workers = 0,
     as_json: Json = False,
@@ -227,7 +239,6 @@ def data_check(
     """Read every row once and report all that is wrong, with place, row and fix; ends with 1 if too much is."""
     from mm15.data.check import check
     from mm15.data.open import open_path
-    from mm15.dist.map import Engine
     from mm15.io.jsonl import write_jsonl
 
     opened = open_path(path, format, category, data, changes or ())
@@ -236,9 +247,8 @@ def data_check(
         from mm15.data.reading import reader_of
 
         processor = reader_of(opened, tokenizer).processor
-    chosen = Engine(engine, address, workers)  # type: ignore[arg-type]
-    with progress_of("check") as tell:
-        found = check(opened.sources, max_bad, decode, write_clean, chosen, processor, tell)
+    with working(engine, address, workers) as who, progress_of("check") as tell:
+        found = check(opened.sources, max_bad, decode, write_clean, who, processor, tell)
     if report:
         write_jsonl(report, (fault._asdict() for fault in found.faults))
     show(found.to_json() if as_json else None, as_json, found.text())
@@ -256,7 +266,7 @@ def data_convert(
     changes: Set = None,
     shard_rows: Annotated[int, typer.Option(help="Rows of the source in one shard.", min=1)] = 1000,
     max_bad: MaxBad = None,
-    engine: EngineKind = "pool",
+    engine: Kind = "pool",
     address: Address = "",
     workers: Workers = 0,
     as_json: Json = False,
@@ -264,12 +274,10 @@ def data_convert(
     """Write any readable source as tar shards of samples and their media (mm15-wds); goes on if interrupted."""
     from mm15.data.convert import convert
     from mm15.data.open import open_path
-    from mm15.dist.map import Engine
 
     opened = open_path(path, format, category, data, changes or ())
-    chosen = Engine(engine, address, workers)  # type: ignore[arg-type]
-    with progress_of("convert") as tell:
-        done = convert(opened.sources, out, shard_rows, max_bad, chosen, tell)
+    with working(engine, address, workers) as who, progress_of("convert") as tell:
+        done = convert(opened.sources, out, shard_rows, max_bad, who, tell)
     lines = [
         f"{one.name}: {one.rows:,} rows → {one.samples:,} samples in {one.shards:,} shards ({one.kept:,} were there), "
         f"{one.bytes / 2**20:,.1f} MiB, {len(one.faults):,} rows left out"
@@ -308,7 +316,9 @@ def data_view(
     page, seen = view_page(sources, reader.processor, count, seed, f"Rows of {path}", reader.told, row or ())
     write_atomic(out, page)
     bad = [one for one in seen if one.reason]
-    lines = [f"  cannot be used: {one.address}: {one.reason}" for one in bad]
+    first = {one.reason: one.address for one in reversed(bad)}
+    counted = Counter(one.reason for one in bad)
+    lines = [f"  {counted[reason]} cannot be used, first {first[reason]}: {reason}" for reason in counted]
     lines.append(f"{out}: {len(seen)} samples of {len(sources)} sources, {len(page.encode()) / 2**20:.1f} MiB")
     show({"page": str(out), "samples": [asdict(one) for one in seen]}, as_json, "\n".join(lines))
 
@@ -332,7 +342,7 @@ def data_decontaminate(
     bits: Annotated[int, typer.Option(help="Of 64-bit picture hashes, how many may differ.")] = 6,
     ngram: Annotated[int, typer.Option(help="Words of an n-gram.")] = 13,
     containment: Annotated[float, typer.Option(help="Share of a question's n-grams that must be found.")] = 0.5,
-    engine: EngineKind = "pool",
+    engine: Kind = "pool",
     address: Address = "",
     workers: Workers = 0,
     as_json: Json = False,
@@ -340,17 +350,15 @@ def data_decontaminate(
     """Find rows that share pictures or questions with benchmarks or other splits, and write the others."""
     from mm15.curate.decontaminate import Rule, decontaminate
     from mm15.data.open import sources_of
-    from mm15.dist.map import Engine
     from mm15.io.jsonl import write_jsonl
 
-    rule = Rule(bits, ngram, containment, by)  # type: ignore[arg-type]
+    rule = Rule(bits, ngram, containment, by)
     sources = sources_of(path, format, category, data, changes or ())
     kept_apart = []
     for one in against:
         kept_apart += sources_of(one, *_of_files(one, against_format or format, category), data)
-    chosen = Engine(engine, address, workers)  # type: ignore[arg-type]
-    with progress_of("decontaminate") as tell:
-        found = decontaminate(sources, kept_apart, rule, out, chosen, tell)
+    with working(engine, address, workers) as who, progress_of("decontaminate") as tell:
+        found = decontaminate(sources, kept_apart, rule, out, who, tell)
     if report:
         write_jsonl(report, (asdict(pair) for pair in found.pairs))
     show(found.to_json() if as_json else None, as_json, found.text())

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import torch
 
+from mm15.base.errors import ConfigError
+from mm15.build._browser import find_browser
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -24,7 +27,10 @@ class Finding:
 
 
 def examine(folder: Path = Path()) -> list[Finding]:
-    """Look at Python, torch, devices, memory, disk, compiler and optional packages. Starts nothing, writes nothing."""
+    """Look at Python, torch, devices, memory, disk, compiler, optional packages and browser.
+
+    Starts nothing, writes nothing.
+    """
     findings = [
         Finding(
             "python",
@@ -48,18 +54,28 @@ def examine(folder: Path = Path()) -> list[Finding]:
         ("pypdfium2", "pdf", "reading PDF pages"),
         ("pyarrow", "parquet", "reading .parquet and .arrow files"),
         ("zstandard", "zstd", "reading .zst files"),
+        ("av", "video", "reading films and building clips"),
+        ("ray", "ray", "checking and converting data on a cluster"),
         ("transformers", "dev", "parity tests"),
     ):
         try:
             findings.append(Finding(package, importlib.metadata.version(package)))
         except importlib.metadata.PackageNotFoundError:
             findings.append(Finding(package, f"not installed ({purpose}): pip install 'mm15[{extra}]'"))
+    findings.append(Finding("chromium", _browser()))
     return findings
 
 
 def cpu_has_fast_bf16() -> bool:
     """True where the CPU has bf16 arithmetic (AVX512-BF16 or AMX)."""
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _browser() -> str:
+    try:
+        return find_browser()
+    except ConfigError as error:
+        return f"not usable (building screens: mm15 data build screens): {error.problems[0]}"
 
 
 def _device() -> str:

@@ -21,8 +21,9 @@ from mm15.base.batch import IGNORE, EncodedSample
 from mm15.base.config import Strict, fingerprint
 from mm15.base.errors import SkipSample
 from mm15.base.types import ImagePart, Region, Sample
-from mm15.images.pixels import open_picture, picture_size
+from mm15.images.pixels import picture_size
 from mm15.images.split import WHOLE, Indicator, SplitPolicy, TileSlot, split_image, tile_layout
+from mm15.images.tensors import open_pixels
 from mm15.io.media import read_bytes
 from mm15.text.regions import write_region
 from mm15.text.template import ImageSpan, Span, TemplateConfig, TextSpan, asked, check_template, layout
@@ -220,19 +221,22 @@ class Processor:
 
     def _tiles(self, plan: _Plan, policy: SplitPolicy) -> Tensor:
         """The tiles of all pictures, uint8 [N, 3, r, r]; one decoded picture is in memory at a time."""
-        tiles = [torch.zeros(0, 3, policy.tile, policy.tile, dtype=torch.uint8)]
+        if not plan.pictures:
+            return torch.zeros(0, 3, policy.tile, policy.tile, dtype=torch.uint8)
+        tiles: list[Tensor] = []
         for picture in plan.pictures:
             data = picture.data if picture.data is not None else read_bytes(picture.part.media, self.root)
             media = picture.part.media
-            image = open_picture(data, picture.name, media.frame, dpi=media.dpi)
-            if image.size != (picture.width, picture.height):
+            pixels_CHW = open_pixels(data, picture.name, media.frame, dpi=media.dpi)
+            height, width = pixels_CHW.shape[1:]
+            if (width, height) != (picture.width, picture.height):
                 raise SkipSample(
-                    f"the row states {picture.width}×{picture.height} px, but the picture has {image.width}×"
-                    f"{image.height} (width×height); correct the row or leave the size out",
+                    f"the row states {picture.width}×{picture.height} px, but the picture has {width}×"
+                    f"{height} (width×height); correct the row or leave the size out",
                     picture.name,
                 )
-            tiles.append(split_image(image, policy, len(plan.pictures)).tiles_NCHW)
-        return torch.cat(tiles)
+            tiles.append(split_image(pixels_CHW, policy, len(plan.pictures)).tiles_NCHW)
+        return tiles[0] if len(tiles) == 1 else torch.cat(tiles)
 
 
 def _announcements(span: ImageSpan, slots: Sequence[TileSlot], indicator: Indicator) -> Iterator[str]:

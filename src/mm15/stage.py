@@ -205,7 +205,11 @@ def _start(recipe: Recipe, data: Path, init: str | Path | None) -> tuple[Multimo
         path = data / recipe.tokenizer
         if not path.is_file():
             raise ConfigError(
-                [f"tokenizer: no such file: {path} (give --from BUNDLE, or build the data first)"], "recipe"
+                [
+                    f"tokenizer: no such file: {path} (give --set tokenizer=FILE, the tokenizer.json of a bundle; for "
+                    "training --from BUNDLE; or build the data first)"
+                ],
+                "recipe",
             )
         tokenizer = Tokenizer.from_file(path)
         size = with_vocab(SIZES[recipe.size], tokenizer.vocab_size, tokenizer.special(template.image))

@@ -43,6 +43,13 @@ def test_the_same_drawing_in_two_finishes_stays_on_one_side():
             assert ("fluent-emoji" in styles) == ("fluent-emoji-flat" in styles), name
 
 
+def test_the_coins_are_under_no_known_restrictions_and_not_called_cc0():
+    text = (MATERIALS.root / "LICENSES.md").read_text()
+    (line,) = (line for line in text.splitlines() if line.startswith("| `photos/coins.jpg`"))
+    assert line.split("|")[4].strip() == "no known copyright restrictions"
+    assert "which is no licence and not CC0" in text
+
+
 def test_what_splits_yaml_names_exists():
     holdouts = yaml.safe_load((MATERIALS.root / "splits.yaml").read_text())
     for folder in ("photos", "fonts", "texts", "tables", "icons", "clips"):

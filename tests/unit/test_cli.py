@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,23 @@ def test_doctor_says_what_it_found():
     assert [entry["name"] for entry in told] == [finding.name for finding in found]
     assert {"python", "torch", "memory", "disk"} <= {entry["name"] for entry in told}
     assert all(entry["fix"] for entry in told if not entry["ok"])
+
+
+def test_doctor_says_what_optional_things_are_for_and_how_to_get_them(monkeypatch: pytest.MonkeyPatch):
+    def absent(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr("importlib.metadata.version", absent)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("MM15_CHROMIUM", raising=False)
+    found = {finding.name: finding for finding in examine()}
+    assert found["av"].value == "not installed (reading films and building clips): pip install 'mm15[video]'"
+    assert found["ray"].value == "not installed (checking and converting data on a cluster): pip install 'mm15[ray]'"
+    assert found["chromium"].value.startswith("not usable (building screens: mm15 data build screens): no Chromium")
+    assert "apt-get install chromium" in found["chromium"].value and "MM15_CHROMIUM=" in found["chromium"].value
+    assert all(found[name].ok for name in ("av", "ray", "chromium")), "nothing needed is missing"
+    monkeypatch.setenv("MM15_CHROMIUM", sys.executable)
+    assert {finding.name: finding.value for finding in examine()}["chromium"] == sys.executable
 
 
 @pytest.mark.parametrize(

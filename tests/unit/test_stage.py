@@ -175,7 +175,7 @@ def test_another_tile_size_resizes_positions_and_keeps_everything_else(
 def test_a_new_model_sees_the_tiles_of_its_size_and_needs_a_tokenizer(small_data: Path, tmp_path: Path):
     with pytest.raises(ConfigError, match=r"split\.tile is 24, size debug sees 16 px"):
         start_stage(small_recipe("sft", split={"tile": 24}), tmp_path / "a", small_data)
-    with pytest.raises(ConfigError, match=r"no such file: .*missing\.json \(give --from BUNDLE, or build the data"):
+    with pytest.raises(ConfigError, match=r"no such file: .*missing\.json \(give --set tokenizer=FILE"):
         start_stage(small_recipe("sft", tokenizer="missing.json"), tmp_path / "b", small_data)
 
 

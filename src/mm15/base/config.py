@@ -1,8 +1,9 @@
 """Strict typed configs: YAML in, one frozen value out; ``extends:``, ``--set a.b=c``, all errors at once.
 
 Every config is a pydantic model derived from ``Strict``. ``load`` reads a YAML file, follows ``extends:`` (a path
-relative to the file, or a bare name beside it), applies ``--set`` changes and validates. What was wrong is reported
-together, each with its dotted path, the value found and, for an unknown key, the nearest known one.
+relative to the file, a bare name beside it or of a shipped recipe, or several of these), applies ``--set`` changes and
+validates. What was wrong is reported together, each with its dotted path, the value found and, for an unknown key, the
+nearest known one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -65,11 +67,26 @@ def read_yaml(path: Path, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         raw = {}
     if not isinstance(raw, dict):
         raise ConfigError([f"expected a mapping at the top, found {type(raw).__name__}"], str(path))
-    parent = raw.pop("extends", None)
-    if parent is None:
-        return raw
-    name = str(parent) if str(parent).endswith((".yaml", ".yml")) else f"{parent}.yaml"
-    return merge(read_yaml(path.parent / name, (*_seen, path.resolve())), raw)
+    named = raw.pop("extends", None)
+    parents = named if isinstance(named, list) else [] if named is None else [named]
+    result: dict[str, Any] = {}
+    for parent in parents:
+        result = merge(result, read_yaml(_parent(path, str(parent)), (*_seen, path.resolve())))
+    return merge(result, raw)
+
+
+def _parent(path: Path, named: str) -> Path:
+    """The file that ``extends: named`` in ``path`` means."""
+    name = named if named.endswith((".yaml", ".yml")) else f"{named}.yaml"
+    beside = path.parent / name
+    shipped = Path(str(resources.files("mm15"))) / "recipes"
+    if beside.is_file():
+        return beside
+    if "/" not in name and (shipped / name).is_file():
+        return shipped / name
+    known = ", ".join(sorted(file.stem for file in shipped.glob("*.yaml")))
+    told = f"extends: no such file: {beside}"
+    raise ConfigError([told if "/" in name else f"{told}, and no shipped recipe of this name: {known}"], str(path))
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -84,9 +84,11 @@ def stock_of(side: Side) -> Stock:
     }
     pictures = {name: paths for name, paths in pictures.items() if paths}
     if len(pictures) < 3:
+        left = "".join(f"\n  - {at}: {reason}" for reason, at in told[:5])
         raise DataError(
             f"{len(pictures)} names with cut-outs on the {split} side, three are needed: NAME/*.png with a transparent "
-            f"background, or pictures with a .txt beside them ({len(told)} files were left out)"
+            f"background, or pictures with a .txt beside them; found: {', '.join(pictures) or 'none'}"
+            f"{f'; left out ({len(told)}):{left}' if left else ''}"
         )
     held_photos = held_out((file.digest for file in photos), share) if len(photos) > 1 else set()
     kept = tuple(file.path for file in photos if (file.digest in held_photos) == heldout)

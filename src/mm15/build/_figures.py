@@ -17,7 +17,7 @@ import numpy as np
 from mm15.base.errors import SkipSample
 from mm15.build._manuals import Block, Figure
 from mm15.build._page_parts import Parts, Rect, plain
-from mm15.build._pdf import Line, below, page_handle, read_page, text_of
+from mm15.build._pdf import Line, below, page_handle, pdfium_error, read_page, text_of
 from mm15.text.legible import SOFT_HYPHENS
 
 CELL = 4.0
@@ -27,13 +27,15 @@ LEAST = (60.0, 40.0)
 MOST = 0.8
 """Share of the page that a figure covers at most."""
 MAX_WORDS = 30
+NO_PLACE = "an object on a page that cannot be placed"
+"""Why what may be a part of a figure is left out."""
 NEAR, LABEL = 6.0, 24
 """Texts of at most so many characters, at most so many points away, belong to a figure."""
 CAPTION = re.compile(r"(?:Figure|Fig\.|Illustration|Diagram|Chart)\s*[\dA-Z][\d.-]*\s*[:.]?\s*\S")
 
 
 def read_pages(path: Path, pages: Sequence[int], size: int) -> tuple[list[Block], list[tuple[str, str]]]:
-    """The blocks of neighbouring pages, and the pages that were left out as (reason, address).
+    """The blocks of neighbouring pages, and what was left out, pages and single objects, as (reason, address).
 
     Args:
         size: longest side of a figure's picture in pixels, at most.
@@ -46,7 +48,9 @@ def read_pages(path: Path, pages: Sequence[int], size: int) -> tuple[list[Block]
         except SkipSample as skip:
             dropped.append((skip.reason, f"{path}#{page}"))
             continue
-        read.append((parts, figure_boxes(parts)))
+        found, lost = figure_boxes(parts)
+        read.append((parts, found))
+        dropped += [(NO_PLACE, f"{path}#{page}")] * lost
     lines = Counter(_mark(parts, line) for parts, _ in read for line in parts.lines)
     boxes = Counter(_rounded(box) for _, found in read for box in found)
     repeated = max(2, round(0.5 * len(read)))
@@ -73,8 +77,9 @@ def _is_number(parts: Parts, line: Line) -> bool:
     return plain(line).isdigit() and (y2 < 0.1 * parts.size[1] or y1 > 0.9 * parts.size[1])
 
 
-def figure_boxes(parts: Parts) -> list[Rect]:
-    """Boxes of the figures of a page, top to bottom."""
+def figure_boxes(parts: Parts) -> tuple[list[Rect], int]:
+    """Boxes of the figures of a page, top to bottom, and how many objects were left out as pdfium cannot place them."""
+    lost = 0
     left, _, _, top = parts.frame
     width, height = parts.size
     grid = np.zeros((int(height / CELL) + 2, int(width / CELL) + 2), bool)
@@ -83,7 +88,8 @@ def figure_boxes(parts: Parts) -> list[Rect]:
             continue
         try:
             x1, y1, x2, y2 = item.get_bounds()
-        except Exception:
+        except pdfium_error():
+            lost += 1
             continue
         x1, x2, y1, y2 = max(0.0, x1 - left), min(width, x2 - left), max(0.0, top - y2), min(height, top - y1)
         if x1 > x2 or y1 > y2 or (x2 - x1) * (y2 - y1) > MOST * width * height:
@@ -99,7 +105,7 @@ def figure_boxes(parts: Parts) -> list[Rect]:
         text = sum(_area(parts.box(line)) for line in parts.lines if _inside(parts.box(line), box))
         if big_enough and words <= MAX_WORDS and text < 0.15 * _area(box):
             found.append(box)
-    return sorted(found, key=lambda box: (box[1], box[0]))
+    return sorted(found, key=lambda box: (box[1], box[0])), lost
 
 
 def _with_labels(parts: Parts, box: Rect) -> Rect:

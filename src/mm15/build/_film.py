@@ -110,7 +110,8 @@ def open_films(
     """The films of one side, shipped and the user's; files that are no films are left out with a warning.
 
     Args:
-        folder: the user's films, of which one in ten is held out by the hash of its bytes.
+        folder: the user's films, of which one in ten is held out by the hash of its bytes; footage that
+            ``splits.yaml`` knows by name is on its side.
         files: films of the user that are on this side already.
 
     Raises:
@@ -125,7 +126,10 @@ def open_films(
         given = sorted(file for file in folder.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file())
         if not given:
             raise ConfigError([f"no film ({', '.join(ENDINGS)}) in {folder}"], "clips")
-        chosen += [file for file in given if _is_held(file) == (split == "heldout")]
+        for file in given:
+            known = materials.footage_side(str(file.relative_to(folder)))
+            if (known or ("heldout" if _is_held(file) else "train")) == split:
+                chosen.append(file)
     films = []
     for file in chosen:
         try:

@@ -1,10 +1,10 @@
-"""The user's files: found, each taken once, and put on one side of a split by content, never by name or place."""
+"""The user's files: found, each taken once, and put on one side of a split by content, not by name or place."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,7 +91,17 @@ def held_out(digests: Iterable[str], share: float) -> set[str]:
     return set(ranked[: min(len(ranked) - 1, max(1, round(share * len(ranked))))])
 
 
-def one_side(found: Sequence[Found], share: float, split: Split) -> list[Found]:
-    """The files of one side, in their order."""
-    held = held_out((file.digest for file in found), share)
+def one_side(
+    found: Sequence[Found], share: float, split: Split, known: Callable[[str], Split | None] | None = None
+) -> list[Found]:
+    """The files of one side, in their order.
+
+    Args:
+        known: the side of a file by its name, where that is settled; the others are split by their content.
+    """
+    settled = {file.digest: side for file in found if known and (side := known(file.name))}
+    free = [file.digest for file in found if file.digest not in settled]
+    # With something held out already, a single other file can be trained on.
+    share = 0.0 if len(free) < 2 and "heldout" in settled.values() else share
+    held = held_out(free, share) | {digest for digest, side in settled.items() if side == "heldout"}
     return [file for file in found if (file.digest in held) == (split == "heldout")]

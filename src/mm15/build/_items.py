@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from mm15.build.canvas import BuildReport, Save, build_rows, llava_row
+from mm15.dist.map import Engine
 
 
 class Form(StrEnum):
@@ -43,7 +44,7 @@ def write_items(
         make: item of row i; picklable and a function of i alone.
     """
     name = f"{name}-ocr" if form is Form.OCR else name
-    return build_rows(out, name, n, partial(_row, name=name, make=make, form=form), workers)
+    return build_rows(out, name, n, partial(_row, name=name, make=make, form=form), Engine(workers=workers))
 
 
 def _row(index: int, save: Save, *, name: str, make: Callable[[int], Item], form: Form) -> dict[str, Any]:

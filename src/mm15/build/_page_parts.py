@@ -66,17 +66,30 @@ class Parts:
 
     @cached_property
     def lines(self) -> list[Line]:
-        """Lines of words that lie on the page; some files place text beyond its edge."""
-        left, bottom, right, top = self.frame
-        kept = [
-            tuple(
-                word
-                for word in line
-                if all(left <= g.left and g.right <= right and bottom <= g.bottom and g.top <= top for g in word)
-            )
-            for line in self.page.lines
-        ]
+        """Lines of words that lie on the page; some files place text beyond its edge.
+
+        A line that the edge cuts through a word is left out as a whole: its other words are not all that it shows.
+        """
+        kept = [tuple(word for word in line if self._inside(word)) for line in self.page.lines if not self._cut(line)]
         return [line for line in kept if line]
+
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether ``lines`` are all that the page shows: its edge cuts through no word."""
+        return not any(map(self._cut, self.page.lines))
+
+    def _inside(self, word: Word) -> bool:
+        left, bottom, right, top = self.frame
+        return all(left <= g.left and g.right <= right and bottom <= g.bottom and g.top <= top for g in word)
+
+    def _cut(self, line: Line) -> bool:
+        """Whether a word of the line is seen in part."""
+        left, bottom, right, top = self.frame
+        return any(
+            any(g.left < right and left < g.right and g.bottom < top and bottom < g.top for g in word)
+            for word in line
+            if not self._inside(word)
+        )
 
     def box(self, words: Sequence[Word]) -> Rect:
         """The box of some words."""
@@ -101,7 +114,8 @@ class Parts:
         """Whether no other word reaches into the box of these, ``margin`` points wider on every side."""
         x1, y1, x2, y2 = self.box(words)
         mine = {id(word) for word in words}
-        others = (self.box([word]) for line in self.lines for word in line if id(word) not in mine)
+        # Words that are not on any line here, cut by the page's edge, are in the way as well.
+        others = (self._box([word]) for line in self.page.lines for word in line if id(word) not in mine)
         return not any(
             a < x2 + margin and x1 - margin < c and b < y2 + margin and y1 - margin < d for a, b, c, d in others
         )

@@ -70,6 +70,11 @@ def _pdfium() -> Any:
     return pypdfium2
 
 
+def pdfium_error() -> type[Exception]:
+    """What pdfium raises where it cannot do what it is asked."""
+    return _pdfium().PdfiumError
+
+
 @lru_cache(maxsize=4)
 def _open(path: Path) -> Any:
     try:

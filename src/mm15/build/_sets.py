@@ -3,29 +3,28 @@
 A folder holds the training side; held-out material, if asked for, lies in ``heldout/`` with a ``sources.yaml`` of its
 own, so that who names the folder never trains on it. ``sources.yaml`` is a mapping ``{sources: [...]}`` of a recipe's
 entries (a recipe takes it with ``extends:``), ``dropped.jsonl`` names everything that was left out, ``build.json`` says
-what was asked for and what came of it. The same command gives the same bytes, whatever the number of processes.
+what was asked for and what came of it. The same command gives the same bytes, whoever works.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
-
-import yaml
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from mm15.base.catalogue import did_you_mean, lookup
 from mm15.base.errors import ConfigError, DataError
 from mm15.base.rng import seed_of
 from mm15.build._inputs import Found, find_files, one_side, take_files
+from mm15.build._sources import read_sources, write_sources
 from mm15.build.materials import Materials, Split
+from mm15.dist.map import ALL_CORES, Engine, map_ordered
 from mm15.io.atomic import atomic_folder
 
 PACKAGE = "mm15.build.sets"
@@ -33,6 +32,8 @@ CHUNK = 8
 """Tasks that a process takes at once."""
 SIZES = (64, 4096)
 """Smallest and largest longest side of a picture that may be asked for, in pixels."""
+
+HELD_OUT = "held out by its name, as shipped held-out material is cut from it; to use it, ask for --heldout"
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
@@ -44,7 +45,8 @@ class Request:
 
     ``inputs`` are files and folders (none: the shipped material), ``n`` rows of each data set, ``heldout`` the share of
     the material that training does not see, ``formats`` what is written (none: everything), ``size`` the longest side
-    of pictures in pixels. 0 is the builder's own choice for ``n`` and ``size``.
+    of pictures in pixels. 0 is the builder's own choice for ``n`` and ``size``. Nodes of a cluster see the inputs and
+    the folder that is built under the same paths.
     """
 
     inputs: tuple[Path, ...] = ()
@@ -53,7 +55,7 @@ class Request:
     heldout: float = 0.0
     formats: tuple[str, ...] = ()
     size: int = 0
-    workers: int = 2
+    engine: Engine = ALL_CORES
 
 
 @dataclass(slots=True)
@@ -68,6 +70,8 @@ class Side:
     rows: dict[str, int] = field(default_factory=dict)
     dropped: list[tuple[str, str]] = field(default_factory=list)
     """(reason, address)."""
+    taken: list[str] = field(default_factory=list)
+    """Input files of this side."""
 
     @property
     def n(self) -> int:
@@ -84,16 +88,38 @@ class Side:
         """Whether this format is asked for."""
         return form in self.request.formats
 
-    def files(self, *suffixes: str) -> list[Found]:
+    def files(
+        self,
+        *suffixes: str,
+        known: Callable[[str], Split | None] | None = None,
+        fault: Callable[[Path], str] = lambda path: "",
+    ) -> list[Found]:
         """Input files of this side; files of equal bytes count once.
+
+        Args:
+            known: the side of a file by its name, where that is settled. What is held out is dropped where there is no
+                held-out side.
+            fault: why a file cannot be used at all, empty where it can. Such files are on neither side, so that a side
+                is not made of them alone.
 
         Raises:
             ConfigError: the inputs hold no such file.
         """
-        found, dropped = take_files(self.request.inputs, suffixes)
+        listed, dropped = take_files(self.request.inputs, suffixes)
+        faults = {file.digest: fault(file.path) for file in listed}
+        dropped += [(faults[file.digest], str(file.path)) for file in listed if faults[file.digest]]
+        found = [file for file in listed if not faults[file.digest]]
         if self.split == "train":
             self.drop_all(dropped)
-        return one_side(found, self.request.heldout, self.split)
+            if known and not self.request.heldout:
+                self.drop_all((HELD_OUT, str(file.path)) for file in found if known(file.name) == "heldout")
+        if not found:
+            raise DataError(
+                "\n".join(["no file of the inputs can be used:", *(f"  - {at}: {why}" for why, at in dropped)])
+            )
+        chosen = one_side(found, self.request.heldout, self.split, known)
+        self.taken += [str(file.path) for file in chosen]
+        return chosen
 
     def drop(self, reason: str, address: str) -> None:
         """Count something that is left out."""
@@ -104,9 +130,9 @@ class Side:
         self.dropped += dropped
 
     def each(self, work: Callable[[TaskT], ResultT], tasks: Sequence[TaskT]) -> Iterator[ResultT]:
-        """``work`` of every task, in order, by several processes. ``work`` must be picklable and depend on its task
+        """``work`` of every task, in order, by several workers. ``work`` must be picklable and depend on its task
         alone."""
-        return in_order(work, tasks, self.request.workers)
+        return in_order(work, tasks, self.request.engine)
 
     def add(
         self,
@@ -136,6 +162,17 @@ class Side:
         if root is not None:
             source["root"] = root
         self.sources.append(source)
+
+    def adopt(self, rows: Mapping[str, int]) -> None:
+        """Make a source of everything that is listed in this side's ``sources.yaml`` already.
+
+        Args:
+            rows: of every data set; those without rows are no sources, but counted.
+        """
+        self.rows |= rows
+        for entry in read_sources(self.out):
+            name, form, options = entry["name"], entry["format"], entry.get("options")
+            self.add(name, rows[name], form, entry["category"], entry["path"], options)
 
     def report(self) -> dict[str, Any]:
         """What came of it, for ``build.json``."""
@@ -187,7 +224,7 @@ def build_set(name: str, out: Path, request: Request) -> dict[str, Any]:
             builder.build(side)
             if not side.sources:
                 raise DataError(_nothing(side))
-            _write_sources(folder, side.sources)
+            write_sources(folder, side.sources)
             sides.append(side)
         lines = [
             json.dumps({"split": side.split, "reason": reason, "address": address}) + "\n"
@@ -213,12 +250,6 @@ def told(report: dict[str, Any], out: Path) -> list[str]:
     return [*lines, f"Next: mm15 data check {out} && mm15 data view {out}"]
 
 
-def _write_sources(folder: Path, sources: Sequence[dict[str, Any]]) -> None:
-    head = "# Sources of this folder; paths start from it. A recipe takes them with extends: or by copying.\n"
-    text = yaml.safe_dump({"sources": list(sources)}, sort_keys=False, allow_unicode=True)
-    (folder / "sources.yaml").write_text(head + text, encoding="utf-8")
-
-
 def _checked(builder: ModuleType, request: Request) -> Request:
     """The request with the builder's own choices filled in, every problem reported at once."""
     problems = []
@@ -235,8 +266,6 @@ def _checked(builder: ModuleType, request: Request) -> Request:
         problems.append(f"--heldout: a share from 0 up to but not 1, found {request.heldout}")
     if request.size and not SIZES[0] <= request.size <= SIZES[1]:
         problems.append(f"--size: {SIZES[0]} to {SIZES[1]} pixels, found {request.size}")
-    if request.workers < 1:
-        problems.append(f"--workers: 1 or more, found {request.workers}")
     if problems:
         raise ConfigError(problems, "mm15 data build")
     formats = tuple(form for form in builder.FORMATS if not request.formats or form in request.formats)
@@ -255,28 +284,36 @@ def _nothing(side: Side) -> str:
         f"  - {reason}: {count}, e.g. {next(at for why, at in side.dropped if why == reason)}"
         for reason, count in counted.most_common(5)
     )
-    what = f"not one row could be made for the {side.split} side; dropped:" if told else "the inputs gave not one row"
-    return f"{what}\n{told}".rstrip()
+    lines = ["not one row could be made of the inputs"]
+    if side.request.heldout:
+        files = ", ".join(side.taken[:3]) + (f" and {len(side.taken) - 3} more" if len(side.taken) > 3 else "")
+        lines = [f"not one row could be made for the {side.split} side, which has {files or 'no file'} of the inputs"]
+    if told:
+        lines += ["dropped:", told]
+    if side.request.heldout:
+        lines.append("Give more files to --input, or another share to --heldout (0 holds nothing out).")
+    return "\n".join(lines)
 
 
-def in_order(work: Callable[[TaskT], ResultT], tasks: Sequence[TaskT], workers: int) -> Iterator[ResultT]:
+class _Tasks(NamedTuple, Generic[TaskT]):
+    start: int
+    tasks: Sequence[TaskT]
+
+
+def in_order(work: Callable[[TaskT], ResultT], tasks: Sequence[TaskT], engine: Engine) -> Iterator[ResultT]:
     """Results in the order of the tasks; with one worker, or few tasks, in this process."""
-    if workers == 1 or len(tasks) <= CHUNK:
+    if engine.here or len(tasks) <= CHUNK:
         yield from map(work, tasks)
         return
-    # A forked worker inherits the materials that are already read; macOS and Windows cannot fork safely.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    with context.Pool(workers, _start, (work,)) as pool:
-        yield from pool.imap(_run, tasks, chunksize=CHUNK)
+    chunks = (_Tasks(start, tasks[start : start + CHUNK]) for start in range(0, len(tasks), CHUNK))
+    # A forked worker inherits the materials that are already read.
+    for results in map_ordered(partial(_several, work), chunks, engine, _name, fork=True):
+        yield from results
 
 
-_work: Callable[[Any], Any]
+def _several(work: Callable[[TaskT], ResultT], chunk: _Tasks[TaskT]) -> list[ResultT]:
+    return list(map(work, chunk.tasks))
 
 
-def _start(work: Callable[[Any], Any]) -> None:
-    global _work
-    _work = work
-
-
-def _run(task: Any) -> Any:
-    return _work(task)
+def _name(chunk: _Tasks[Any]) -> str:
+    return f"tasks {chunk.start} to {chunk.start + len(chunk.tasks) - 1}"

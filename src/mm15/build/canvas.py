@@ -1,4 +1,4 @@
-"""What builders share: rows written to disk by several processes, photo backgrounds, stickers with exact boxes.
+"""What builders share: rows written to disk by several workers, photo backgrounds, stickers with exact boxes.
 
 A sticker is an RGBA picture trimmed to what can be seen of it, so that pasting one gives its box without guessing.
 Boxes are whole pixels (x1, y1, x2, y2) of the finished picture; x2 and y2 lie just past the last pixel.
@@ -7,13 +7,11 @@ Boxes are whole pixels (x1, y1, x2, y2) of the finished picture; x2 and y2 lie j
 from __future__ import annotations
 
 import json
-import multiprocessing
 import random
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import cos, pi, sin
 from pathlib import Path
 from typing import Any
@@ -21,12 +19,15 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from mm15.build.materials import Materials, Split
+from mm15.dist.map import Engine, map_ordered
 
 PixelBox = tuple[int, int, int, int]
 Save = Callable[[Image.Image], str]
 """Writes a picture of the row being made and returns its file name as the row must give it."""
 MakeRow = Callable[[int, Save], dict[str, Any]]
 
+CHUNK = 64
+"""Rows that a worker makes at a time."""
 VISIBLE = 64
 """Alpha from which a pixel of a sticker belongs to its box."""
 MAX_OVERLAP = 0.1
@@ -53,38 +54,27 @@ class BuildReport:
     seconds: float
 
 
-def build_rows(out: Path, name: str, n: int, make: MakeRow, workers: int = 2) -> BuildReport:
-    """Write ``<out>/<name>.jsonl`` and ``<out>/images/<name>/NNNNNN[-k].png``; the bytes do not depend on ``workers``.
+def build_rows(out: Path, name: str, n: int, make: MakeRow, engine: Engine) -> BuildReport:
+    """Write ``<out>/<name>.jsonl`` and ``<out>/images/<name>/NNNNNN[-k].png``; the bytes do not depend on ``engine``.
 
     Args:
-        make: ``(i, save) -> row``; must depend on i only and, where processes are spawned, be picklable.
-        workers: processes; with 1 everything runs in this one.
+        make: ``(i, save) -> row``; must depend on i only and, where processes are not forked, be picklable.
     """
     start = time.perf_counter()
     (out / "images" / name).mkdir(parents=True, exist_ok=True)
-    chunks = [range(first, min(first + 64, n)) for first in range(0, n, 64)]
+    chunks = [range(first, min(first + CHUNK, n)) for first in range(0, n, CHUNK)]
+    work = partial(_lines, out, name, make)
     with (out / f"{name}.jsonl").open("w", encoding="utf-8") as lines:
-        if workers > 1 and len(chunks) > 1:
-            # A forked worker inherits the materials that are already read; macOS and Windows cannot fork safely.
-            context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-            with context.Pool(workers, _start_worker, (out, name, make)) as pool:
-                lines.writelines(pool.imap(_run_chunk, chunks))
+        if engine.here or len(chunks) <= 1:
+            lines.writelines(map(work, chunks))
         else:
-            _start_worker(out, name, make)
-            lines.writelines(map(_run_chunk, chunks))
+            # A forked worker inherits the materials that are already read.
+            told = f"{name}, rows {{0.start}} to {{0.stop}}".format
+            lines.writelines(map_ordered(work, chunks, engine, told, fork=True))
     return BuildReport(name, n, time.perf_counter() - start)
 
 
-_job: tuple[Path, str, MakeRow]
-
-
-def _start_worker(out: Path, name: str, make: MakeRow) -> None:
-    global _job
-    _job = (out, name, make)
-
-
-def _run_chunk(indices: Iterable[int]) -> str:
-    out, name, make = _job
+def _lines(out: Path, name: str, make: MakeRow, indices: Iterable[int]) -> str:
     lines = []
     for index in indices:
         saved: list[str] = []

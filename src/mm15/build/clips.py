@@ -33,6 +33,7 @@ from mm15.build._film import FPS, Film, open_films, write_clip
 from mm15.build._sources import write_sources
 from mm15.build.canvas import BuildReport, Save, build_rows
 from mm15.build.materials import Materials, Split
+from mm15.dist.map import ALL_CORES, Engine
 from mm15.io.atomic import write_atomic
 from mm15.io.jsonl import read_jsonl
 
@@ -68,7 +69,7 @@ def build(
     formats: Sequence[str] = FORMATS,
     size: int = SIZE,
     name: str = "clips",
-    workers: int = 2,
+    engine: Engine = ALL_CORES,
 ) -> list[BuildReport]:
     """Write n clips and both files about them. Row i depends on (seed, split, name, i) and the films only.
 
@@ -86,7 +87,7 @@ def build(
     films = open_films(materials, split, input, files)
     (out / "videos" / name).mkdir(parents=True, exist_ok=True)
     job = Job(out, name, split, seed, materials, films, size)
-    report = build_rows(out, name, n, partial(_row, job), workers)
+    report = build_rows(out, name, n, partial(_row, job), engine)
     (out / "images" / name).rmdir()  # clips have no pictures of their own
     if not any((out / "images").iterdir()):
         (out / "images").rmdir()

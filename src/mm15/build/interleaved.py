@@ -36,6 +36,7 @@ from mm15.build.canvas import (
     shape_thing,
 )
 from mm15.build.materials import Materials, Split
+from mm15.dist.map import Engine
 
 TASKS = ("illustrated", "album", "entry")
 MAX_PROSE = 120
@@ -45,7 +46,7 @@ def build(
     out: Path, split: Split, n: int, seed: int, materials: Materials, name: str = "interleaved", workers: int = 2
 ) -> BuildReport:
     """Write n documents as ``<out>/<name>.jsonl``."""
-    return build_rows(out, name, n, partial(_row, materials, split, seed, name), workers)
+    return build_rows(out, name, n, partial(_row, materials, split, seed, name), Engine(workers=workers))
 
 
 def _row(materials: Materials, split: Split, seed: int, name: str, index: int, save: Save) -> dict[str, Any]:

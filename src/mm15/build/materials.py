@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -136,6 +137,17 @@ class Materials:
     def clip_files(self, split: Split) -> list[Path]:
         """Short real films of one side."""
         return self._side(sorted((self.root / "clips").glob("*.mp4")), "clips", split)
+
+    def footage_side(self, name: str) -> Split | None:
+        """The side of a film by its name or path, where ``splits.yaml`` knows the footage.
+
+        What is held out is recognised in any longer name (``Big_Buck_Bunny_720p``), the rest by the whole name only.
+        """
+        parts = [re.sub("[^a-z0-9]", "", part.lower()) for part in Path(name).with_suffix("").parts]
+        footage = self.holdouts.get("footage", {})
+        if any(known in part for known in footage.get("heldout", ()) for part in parts):
+            return "heldout"
+        return "train" if parts and parts[-1] in footage.get("train", ()) else None
 
     @cached_property
     def _words(self) -> dict[Split, list[str]]:

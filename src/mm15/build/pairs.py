@@ -39,6 +39,7 @@ from mm15.build.canvas import (
     with_article,
 )
 from mm15.build.materials import Materials, Split
+from mm15.dist.map import Engine
 
 BINARY = ("same", "which", "both", "change")
 OPEN = ("added", "removed", "which-of-three")
@@ -55,7 +56,7 @@ def build(
     out: Path, split: Split, n: int, seed: int, materials: Materials, name: str = "pairs", workers: int = 2
 ) -> BuildReport:
     """Write n rows of two or three pictures as ``<out>/<name>.jsonl``."""
-    return build_rows(out, name, n, partial(_row, materials, split, seed, name), workers)
+    return build_rows(out, name, n, partial(_row, materials, split, seed, name), Engine(workers=workers))
 
 
 def _row(materials: Materials, split: Split, seed: int, name: str, index: int, save: Save) -> dict[str, Any]:

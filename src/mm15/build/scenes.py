@@ -43,6 +43,7 @@ from mm15.build.canvas import (
     with_article,
 )
 from mm15.build.materials import Materials, Split
+from mm15.dist.map import Engine
 
 KINDS: dict[str, tuple[str, ...]] = {
     "caption": ("caption",),
@@ -122,7 +123,7 @@ def build(
     if split == "train" and kind.endswith("_unseen"):
         raise ValueError(f"kind '{kind}' shows names that training must never see; build it for the held-out split")
     name = name or f"scenes_{kind}"
-    return build_rows(out, name, n, partial(_row, materials, split, seed, name, kind, turns), workers)
+    return build_rows(out, name, n, partial(_row, materials, split, seed, name, kind, turns), Engine(workers=workers))
 
 
 def _row(

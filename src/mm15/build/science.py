@@ -31,6 +31,7 @@ from mm15.build.canvas import (
     random_size,
 )
 from mm15.build.materials import Fact, Materials, Split
+from mm15.dist.map import Engine
 
 TASKS = ("kind", "alive", "kind", "fly", "legs", "water")
 LETTERS = "ABC"
@@ -50,7 +51,7 @@ def build(
     out: Path, split: Split, n: int, seed: int, materials: Materials, name: str = "science", workers: int = 2
 ) -> BuildReport:
     """Write n questions as ``<out>/<name>.jsonl``."""
-    return build_rows(out, name, n, partial(_row, materials, split, seed, name), workers)
+    return build_rows(out, name, n, partial(_row, materials, split, seed, name), Engine(workers=workers))
 
 
 def _row(materials: Materials, split: Split, seed: int, name: str, index: int, save: Save) -> dict[str, Any]:

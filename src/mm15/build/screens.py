@@ -28,10 +28,9 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +45,7 @@ from mm15.build._sources import write_sources
 from mm15.build._view_hierarchy import ANNOTATIONS, Notes, notes_of, write_hierarchy, write_notes
 from mm15.build.canvas import BuildReport
 from mm15.build.materials import WORD_FOLDS, Materials, Split
+from mm15.dist.map import ALL_CORES, Engine, map_ordered
 from mm15.io.jsonl import write_jsonl
 
 FORMATS = ("ferret", "rico")
@@ -107,7 +107,7 @@ def build(
     formats: Sequence[str] = FORMATS,
     size: int = 0,
     name: str = "screens",
-    workers: int = 2,
+    engine: Engine = ALL_CORES,
 ) -> list[ScreensReport]:
     """Write n screens and the rows about them.
 
@@ -118,7 +118,7 @@ def build(
         pages: pages below these folders, already chosen for this side, in place of all of ``input``.
         formats: what is written, of ``FORMATS``.
         size: longest side of a window in pixels; 0: as large as telephones are.
-        workers: browsers.
+        engine: who works, each with a browser.
 
     Returns:
         One report per file of rows.
@@ -135,9 +135,9 @@ def build(
     (out / name / "combined").mkdir(parents=True, exist_ok=True)
     roots = (*([input] if input else []), *also)
     job = Job(out, name, split, seed, materials, shown, roots, program, windows, "rico" in formats)
-    step = min(FRESH, max(1, -(-n // max(1, workers))))
+    step = min(FRESH, max(1, -(-n // engine.processes)))
     chunks = [range(first, min(first + step, n)) for first in range(0, n, step)]
-    made = list(_all(job, chunks, workers))
+    made = list(_all(job, chunks, engine))
     notes = [one.notes for one in made if one.notes]
     found: dict[str, int] = {}
     entries: list[dict[str, Any]] = []
@@ -157,14 +157,13 @@ def build(
     return [ScreensReport(file, count, seconds, len(notes), dropped, refused) for file, count in found.items()]
 
 
-def _all(job: Job, chunks: list[range], workers: int) -> Iterator[Made]:
-    if workers > 1 and len(chunks) > 1:
-        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-            for made in pool.map(partial(_chunk, job), chunks):
-                yield from made
+def _all(job: Job, chunks: list[range], engine: Engine) -> Iterator[Made]:
+    work = partial(_chunk, job)
+    if engine.here or len(chunks) <= 1:
+        yield from chain.from_iterable(map(work, chunks))
     else:
-        for chunk in chunks:
-            yield from _chunk(job, chunk)
+        name = "screens {0.start} to {0.stop}".format
+        yield from chain.from_iterable(map_ordered(work, chunks, engine, name))
 
 
 def _chunk(job: Job, indices: range) -> list[Made]:

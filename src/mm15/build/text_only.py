@@ -18,6 +18,7 @@ from typing import Any
 from mm15.base.rng import python_rng
 from mm15.build.canvas import BuildReport, Save, build_rows
 from mm15.build.materials import Materials, Split
+from mm15.dist.map import Engine
 
 TASKS = ("spell", "copy", "first_letter", "finish", "last_letter", "capitals", "spell", "letters")
 MAX_TEXT = 160
@@ -28,7 +29,7 @@ def build(out: Path, split: Split, n: int, seed: int, materials: Materials, work
     """Write ``n`` rows each to ``text-only.jsonl`` and ``text.jsonl``."""
     makers = {"text-only": task_row, "text": text_row}
     return [
-        build_rows(out, name, n, partial(make, split=split, seed=seed, materials=materials), workers)
+        build_rows(out, name, n, partial(make, split=split, seed=seed, materials=materials), Engine(workers=workers))
         for name, make in makers.items()
     ]
 

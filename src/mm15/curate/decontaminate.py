@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from mm15.base.errors import ConfigError, SkipSample
 from mm15.base.types import ImagePart, MediaRef, Role, Sample, VideoPart
 from mm15.curate.overlap import MOST_BITS, Hit, Overlap, Row
 from mm15.data.clean import check_cleanable, write_clean
 from mm15.data.source import Source
-from mm15.dist.map import Engine, map_ordered
+from mm15.dist.map import ALL_CORES, Engine, map_ordered
 from mm15.images.hashes import PictureHash, picture_hash
 from mm15.images.pixels import open_picture
 from mm15.io.media import read_bytes
@@ -28,7 +28,7 @@ from mm15.text.ngrams import words_of
 CHUNK = 200
 HITS = 5
 """Rows of the other sets that are told for one row."""
-By = Literal["either", "picture", "question", "both"]
+BY = ("either", "picture", "question", "both")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Rule:
     """Words that must stand in the same order (GPT-3, arXiv 2005.14165, appendix C)."""
     containment: float = 0.5
     """Share of a question's n-grams that a row must contain."""
-    by: By = "either"
+    by: str = "either"
     """What must be shared: a picture, a question, either, or both with the same row."""
 
     def __post_init__(self) -> None:
@@ -56,8 +56,8 @@ class Rule:
             problems.append(f"--ngram {self.ngram}: an n-gram has at least one word")
         if not 0 < self.containment <= 1:
             problems.append(f"--containment {self.containment:g}: a share above 0 and up to 1 is needed")
-        if self.by not in get_args(By):
-            problems.append(f"--by {self.by}: known: {', '.join(get_args(By))}")
+        if self.by not in BY:
+            problems.append(f"--by {self.by}: known: {', '.join(BY)}")
         if problems:
             raise ConfigError(problems, "decontaminate")
 
@@ -188,7 +188,7 @@ def decontaminate(
     against: Sequence[Source],
     rule: Rule = Rule(),
     out: Path | None = None,
-    engine: Engine = Engine(),  # noqa: B008 (frozen)
+    engine: Engine = ALL_CORES,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Find the rows of ``sources`` that overlap with rows of ``against``, and write the others.

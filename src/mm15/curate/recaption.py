@@ -1,4 +1,4 @@
-"""New captions for a set of pictures by a bundle: in batches, resumable, then balanced by concept.
+"""New captions for a set of pictures by a bundle: by one or many workers, resumable, then balanced by concept.
 
 MM1.5's appendix ("Own captioner"; second-hand, docs/CAPTIONS.md): a 3B model of the MM1 kind, tuned first on synthetic
 captions and then on about 8 thousand human ones of a paragraph (about 70 tokens), captioned 290 million web pictures
@@ -7,13 +7,14 @@ captions and then on about 8 thousand human ones of a paragraph (about 70 tokens
 
     recaption.json        what was asked for; another bundle, prompt or set of pictures is refused
     raw-0-of-1.jsonl      {"n": 0, "key": "a/1.jpg", "caption": "...", "stop": "stop", "width": 640, "height": 480} or
-                          {"n": 1, "key": "a/2.jpg", "error": "..."}: appended batch by batch, never written twice
+                          {"n": 1, "key": "a/2.jpg", "error": "..."}: appended chunk by chunk, never written twice
     captions.jsonl        what is left after cleaning and balance, as llava caption rows
     images/, sources.yaml pictures that are no files of a folder, and how to read the rows
     report.json           counts
 
-Several machines share a set by parts (``part=(i, k)``): each captions pictures i, i + k, ... into a raw file of its
-own; the one that finds all parts finished writes the rest.
+The workers of an engine, each with a model of its own, caption chunks of pictures; who works changes no byte. Machines
+without a common engine share a set by parts (``part=(i, k)``): each captions pictures i, i + k, ... into a raw file of
+its own; the one that finds all parts finished writes the rest.
 """
 
 from __future__ import annotations
@@ -26,40 +27,34 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from mm15.base.batch import EncodedSample
-from mm15.base.errors import ConfigError, DataError, SkipSample
-from mm15.base.types import Category, ImagePart, Sample, assistant, document, user
+from mm15.base.errors import BundleError, ConfigError, DataError, SkipSample
 from mm15.bundle import MANIFEST, Bundle
 from mm15.curate.balance import Balanced, balance
+from mm15.curate.captioner import Asking, caption, set_up
 from mm15.curate.pictures import Pictures, copy_picture
-from mm15.generate.engine import BATCH_TOKENS, LENGTH, batches, generate
-from mm15.images.pixels import picture_size
+from mm15.dist.map import Engine, map_ordered
+from mm15.generate.engine import LENGTH
 from mm15.io.atomic import open_atomic, write_atomic
-from mm15.io.media import read_bytes
 
 ASKED, CAPTIONS, REPORT, SOURCES, IMAGES = "recaption.json", "captions.jsonl", "report.json", "sources.yaml", "images"
+CHUNK = 32
+ALONE = Engine(workers=1)
 REPEATS = 3
 """A run of four words said so often makes a caption that goes round in circles."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """How captions are made and chosen.
+class Settings(Asking):
+    """How captions are made and chosen. ``max_bad`` is the share of pictures that may be unusable."""
 
-    Without a ``prompt`` the picture opens a document whose text the model continues: what stage 1 and the captioner
-    recipes train. ``max_bad`` is the share of pictures that may be unusable.
-    """
-
-    prompt: str = ""
-    max_new_tokens: int = 128
-    temperature: float = 0.0
-    seed: int = 0
     per_concept: float = 0
     keep: int = 0
     concepts: Sequence[str] | None = None
@@ -67,7 +62,8 @@ class Settings:
     """Captions that ``max_new_tokens`` cut off stay."""
     max_bad: float = 0.01
     part: tuple[int, int] = (0, 1)
-    batch_tokens: int = BATCH_TOKENS
+    chunk: int = CHUNK
+    """Pictures that a worker captions before they are written down."""
     limit: int = 0
     """Only the first so many pictures; 0: all."""
 
@@ -100,23 +96,27 @@ class Recaptioned:
 
 
 def recaption(
-    bundle: Bundle,
+    load: Callable[[], Bundle],
     digest: str,
     pictures: Pictures,
     out: Path,
     settings: Settings,
+    engine: Engine = ALONE,
     progress: Callable[[str], None] | None = None,
 ) -> Recaptioned:
     """Caption a set of pictures; the same call goes on where an earlier one stopped.
 
     Args:
+        load: gives the bundle, in every worker; can be pickled where the engine is more than this process.
         digest: of the bundle, see ``digest_of``.
         out: the folder to fill.
-        progress: called with a line of text after every batch.
+        engine: who works; each worker holds a model.
+        progress: called with a line of text after every chunk.
 
     Raises:
         ConfigError: settings out of range, or ``out`` holds captions of another bundle, prompt or set.
         DataError: more than ``max_bad`` of the pictures cannot be used.
+        ChunkError: the bundle cannot be loaded, or a worker died.
     """
     count = min(len(pictures), settings.limit) if settings.limit else len(pictures)
     _check(settings, count)
@@ -127,8 +127,13 @@ def recaption(
     numbers = [number for number in range(own, count, parts) if number not in done]
     total, bad = len(range(own, count, parts)), sum(done.values())
     earlier, start = len(done), time.perf_counter()
-    with raw.open("a", encoding="utf-8") as file:
-        for rows in _captioned(bundle, pictures, numbers, settings):
+    chunks = (numbers[start : start + settings.chunk] for start in range(0, len(numbers), settings.chunk))
+    work, ready = partial(caption, pictures, settings), partial(set_up, load, _threads(engine))
+    with (
+        raw.open("a", encoding="utf-8") as file,
+        closing(map_ordered(work, chunks, engine, _name, set_up=ready)) as captioned,
+    ):
+        for rows in captioned:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             file.flush()
             os.fsync(file.fileno())
@@ -146,6 +151,15 @@ def recaption(
     if not finished:
         return Recaptioned(str(out), count, len(done), False, bad)
     return _choose(pictures, out, settings, count)
+
+
+def _threads(engine: Engine) -> int:
+    """Of torch, in a worker: its share of the cores. 0 where that is set: in this process, and by Ray."""
+    return 0 if engine.here or engine.kind == "ray" else max(1, (os.cpu_count() or 1) // engine.processes)
+
+
+def _name(numbers: Sequence[int]) -> str:
+    return f"pictures {numbers[0]} to {numbers[-1]}"
 
 
 def parse_part(text: str) -> tuple[int, int]:
@@ -166,9 +180,15 @@ def _progress(done: int, total: int, fresh: int, seconds: float) -> str:
 
 
 def digest_of(bundle: Path) -> str:
-    """What a bundle holds, by the hashes that its manifest states."""
-    file = bundle / MANIFEST if (bundle / MANIFEST).is_file() else bundle / "bundle" / MANIFEST
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    """What a bundle holds, by the hashes that its manifest states.
+
+    Raises:
+        BundleError: there is none.
+    """
+    for file in (bundle / MANIFEST, bundle / "bundle" / MANIFEST):
+        if file.is_file():
+            return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    raise BundleError(f"{bundle}: no {MANIFEST} in it; give a bundle, or a run folder with a finished one")
 
 
 def defect(row: dict[str, Any], keep_cut: bool = False) -> str:
@@ -182,55 +202,6 @@ def defect(row: dict[str, Any], keep_cut: bool = False) -> str:
     if row["stop"] == LENGTH and not keep_cut:
         return "cut off"
     return ""
-
-
-def _captioned(
-    bundle: Bundle, pictures: Pictures, numbers: Sequence[int], settings: Settings
-) -> Iterator[list[dict[str, Any]]]:
-    """Rows batch by batch; a picture that cannot be used goes with the batch that it would have been in."""
-    about: dict[str, dict[str, Any]] = {}
-    failed: list[dict[str, Any]] = []
-
-    def encoded() -> Iterator[EncodedSample]:
-        for number in numbers:
-            row: dict[str, Any] = {"n": number, "key": str(number)}
-            try:
-                shown = pictures.picture(number)
-                row["key"] = shown.key
-                data = read_bytes(shown.media)
-                width, height = picture_size(data, str(shown.media), shown.media.frame, dpi=shown.media.dpi)
-                sample = _sample(str(number), ImagePart(shown.media, width, height), settings.prompt)
-                prompt = bundle.processor.encode(sample, answering=True)
-            except SkipSample as skip:
-                failed.append(row | {"error": str(skip)})
-                continue
-            about[str(number)] = row | {"width": width, "height": height}
-            yield prompt
-
-    for group in batches(encoded(), settings.max_new_tokens, settings.batch_tokens):
-        answers = generate(
-            bundle.model,
-            bundle.processor,
-            group,
-            settings.max_new_tokens,
-            settings.temperature,
-            seed=settings.seed,
-            batch_tokens=settings.batch_tokens,
-        )
-        rows = [
-            about.pop(prompt.key) | {"caption": " ".join(answer.text.split()), "stop": answer.stop_reason}
-            for prompt, answer in zip(group, answers, strict=True)
-        ]
-        yield rows + failed
-        failed.clear()
-    if failed:
-        yield failed
-
-
-def _sample(key: str, picture: ImagePart, prompt: str) -> Sample:
-    """A picture to be told about. The key names the draws, so that an answer is the same in any part or batch."""
-    messages = (user(picture, f"\n{prompt}"), assistant("?")) if prompt else (document(picture),)
-    return Sample(key, "recaption", Category.CAPTION, messages)
 
 
 def _choose(pictures: Pictures, out: Path, settings: Settings, count: int) -> Recaptioned:
@@ -340,6 +311,7 @@ def _check(settings: Settings, count: int) -> None:
     told = [
         (settings.max_new_tokens < 1, f"max_new_tokens must be 1 or more, found {settings.max_new_tokens}"),
         (settings.temperature < 0, f"temperature must be 0 or more, found {settings.temperature}"),
+        (settings.chunk < 1, f"chunk must be 1 or more, found {settings.chunk}"),
         (settings.limit < 0, f"limit must be 0 or more, found {settings.limit}"),
         (not 0 <= settings.max_bad <= 1, f"max_bad is a share from 0 to 1, found {settings.max_bad}"),
         (not 0 <= own < parts, f"part must be I/K with I from 0 to K - 1, found {own}/{parts}"),

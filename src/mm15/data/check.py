@@ -21,7 +21,7 @@ from mm15.data.clean import check_cleanable, write_clean
 from mm15.data.examine import Examiner, Note
 from mm15.data.faults import Fault, fault
 from mm15.data.source import Source
-from mm15.dist.map import Engine, map_ordered
+from mm15.dist.map import ALL_CORES, Engine, map_ordered
 from mm15.io.rows import KINDS, find_files, kind_of
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class SourceReport:
     format: str
     category: str
     rows: int
+    """Those that count; ``not_selected`` are those that the option ``where`` leaves out."""
+    not_selected: int = 0
     read: int = 0
     samples: int = 0
     pictures: int = 0
@@ -59,7 +61,10 @@ class SourceReport:
         return not self.stopped and not self.unreadable
 
 
-TOLD = ("name", "path", "format", "category", "rows", "read", "samples", "pictures", "max_bad", "stopped", "unreadable")
+TOLD = (
+    *("name", "path", "format", "category", "rows", "not_selected"),
+    *("read", "samples", "pictures", "max_bad", "stopped", "unreadable"),
+)
 
 
 @dataclass(slots=True)
@@ -138,7 +143,9 @@ def _line(source: SourceReport) -> str:
     bad = len(source.bad_rows)
     state = "stopped" if source.stopped else "unreadable files" if source.unreadable else "ok"
     told = f"{source.name} ({source.format}): {source.read:,} of {source.rows:,} rows read, {bad:,} bad"
-    told += f" ({bad / max(source.read, 1):.2%}), {source.samples:,} samples, {source.pictures:,} pictures: {state}"
+    left_out = f", {source.not_selected:,} not selected" if source.not_selected else ""
+    told += f" ({bad / max(source.read, 1):.2%}){left_out}"
+    told += f", {source.samples:,} samples, {source.pictures:,} pictures: {state}"
     return f"{told}\n  {source.stopped}" if source.stopped else told
 
 
@@ -162,7 +169,7 @@ def check(
     max_bad: float | None = None,
     decode: bool = True,
     clean: Path | None = None,
-    engine: Engine = Engine(),  # noqa: B008 (frozen)
+    engine: Engine = ALL_CORES,
     processor: Processor | None = None,
     progress: Callable[[int, int], None] | None = None,
     digests: bool = False,
@@ -213,16 +220,18 @@ def _open(source: Source, max_bad: float | None, report: CheckReport) -> Source:
     report.sources.append(about)
     broken: list[tuple[Path, Exception]] = []
     try:
-        about.rows = len(source.rows)
+        about.rows, about.not_selected = len(source.rows), source.not_selected
         return source
     except (ConfigError, OSError) as error:
         broken.append((source.path, error))
     if not source.has_own_rows:
         with suppress(ConfigError):
-            readable, broken = _tried(find_files(source.path))
+            readable, unreadable = _tried(find_files(source.path))
             if readable:
                 source = Source(config, source.data, readable)
-                about.rows = len(source.rows)
+                about.rows, about.not_selected = len(source.rows), source.not_selected
+            # Only here: where the files are well, the source cannot be opened for another reason, which stays told.
+            broken = unreadable
     for file, error in broken:
         told = "; ".join(error.problems) if isinstance(error, ConfigError) else str(error)
         found = fault(source.name, str(file), f"cannot be opened: {told.removeprefix(f'{file}: ')}")

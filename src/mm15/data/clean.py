@@ -23,6 +23,7 @@ import yaml
 from mm15.base.errors import ConfigError, MissingExtra
 from mm15.base.types import MediaRef
 from mm15.data.source import Source
+from mm15.datasets._selected import SelectedRows
 from mm15.dist.map import Engine, map_ordered
 from mm15.io.atomic import atomic_folder, open_atomic, write_atomic
 from mm15.io.csv_rows import CsvRows
@@ -73,7 +74,7 @@ def check_cleanable(sources: Sequence[Source], out: Path) -> None:
                 f"cannot be written without some of them; mm15 data convert writes the good ones in the sharded format"
             )
     if problems:
-        raise ConfigError(problems, "--write-clean")
+        raise ConfigError(problems, f"good rows for {out}")
 
 
 def write_clean(
@@ -112,7 +113,7 @@ def write_clean(
 
 
 def _shards(source: Source) -> list[tuple[int, Rows]]:
-    rows = source.rows
+    rows = source.rows.rows if isinstance(source.rows, SelectedRows) else source.rows
     return list(rows.shards()) if isinstance(rows, ConcatRows) else [(0, rows)]
 
 
@@ -120,6 +121,9 @@ def _placed(source: Source, folder: str, bad: frozenset[int]) -> list[_File]:
     shards = _shards(source)
     files = [_file_of(rows) for _, rows in shards]
     common = Path(os.path.commonpath([file.parent for file in files]))
+    if isinstance(source.rows, SelectedRows):  # of its files everything that is not selected is left out too
+        good = {source.rows.place(row) for row in range(len(source.rows)) if row not in bad}
+        bad = frozenset(row for row in range(len(source.rows.rows)) if row not in good)
     placed = []
     for (start, rows), file in zip(shards, files, strict=True):
         name = str(file.relative_to(common))

@@ -32,7 +32,7 @@ from mm15.data.faults import Fault, fault
 from mm15.data.source import Source
 from mm15.datasets._canonical import sample_to_json
 from mm15.datasets.mm15_wds import INDEX
-from mm15.dist.map import Engine, map_ordered
+from mm15.dist.map import ALL_CORES, Engine, map_ordered
 from mm15.io.atomic import open_atomic, write_atomic
 from mm15.io.media import read_bytes
 from mm15.io.tar import TarRows
@@ -80,7 +80,7 @@ def convert(
     out: Path,
     shard_rows: int = SHARD_ROWS,
     max_bad: float | None = None,
-    engine: Engine = Engine(),  # noqa: B008 (frozen)
+    engine: Engine = ALL_CORES,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Converted]:
     """Write the sources as shards; shards of the same rows that are there already are kept.

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -21,10 +20,12 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
-from mm15.base.errors import SkipSample
+from mm15.base.errors import ConfigError, SkipSample
 from mm15.base.types import Sample
-from mm15.dist.map import Engine, map_ordered
+from mm15.datasets._selected import Where, fitting
+from mm15.dist.map import ALL_CORES, Engine, map_ordered
 from mm15.io.atomic import write_atomic
+from mm15.io.rows import Rows
 
 if TYPE_CHECKING:
     from mm15.processor import Processor  # heavy: reading rows needs no torch
@@ -52,6 +53,21 @@ def costs_of(source: Samples, processor: Processor, count: int) -> Found:
 def samples_per_row(source: Samples, count: int) -> Found:
     """How many samples every row is, ``[R]``; a row that cannot be used counts as one, so that it is met and named."""
     return _over(partial(_count_samples, source), count)
+
+
+def rows_that_fit(rows: Rows, where: Where, count: int) -> Found:
+    """Which rows the option ``where`` selects, ``[R]``, 0 or 1. Raises ``ConfigError`` as ``fitting`` does."""
+    found, wrong = _over(partial(_fit, rows, where), count)
+    if wrong:
+        raise ConfigError([wrong[0][1]], "sources")
+    return found, []
+
+
+def _fit(rows: Rows, where: Where, numbers: range) -> Found:
+    try:
+        return fitting(rows, where, numbers), []
+    except ConfigError as error:  # handed back as text, as processes would wrap it
+        return np.zeros(len(numbers), np.int32), [(numbers.start, error.problems[0])]
 
 
 def _count_costs(source: Samples, processor: Processor, rows: range) -> Found:
@@ -82,21 +98,21 @@ def _over(work: Callable[[range], Found], rows: int) -> Found:
 
 
 def over_rows(
-    work: Callable[[range], ResultT], rows: int, engine: Engine | None = None, pool_from: int = POOL_FROM
+    work: Callable[[range], ResultT], rows: int, engine: Engine = ALL_CORES, pool_from: int = POOL_FROM
 ) -> Iterator[ResultT]:
     """``work`` over parts of ``range(rows)``, the results in order.
 
     Args:
         work: can be pickled, and depends on its range alone.
-        engine: who works; None: all cores where it is worth it, from ``pool_from`` rows on.
+        engine: who works; a pool of all cores (``workers`` 0) only where it is worth it, from ``pool_from`` rows on.
     """
-    if engine is None and (rows < pool_from or (os.cpu_count() or 1) < 2):
+    if engine == ALL_CORES and rows < pool_from:
         yield work(range(rows))
         return
     step = max(1, pool_from // 10)
     chunks = [range(start, min(start + step, rows)) for start in range(0, rows, step)]
     name = "rows {0.start} to {0.stop}".format
-    yield from map_ordered(work, chunks, engine or Engine(), name=name)
+    yield from map_ordered(work, chunks, engine, name=name)
 
 
 def stamp_of_files(files: Sequence[Path]) -> str:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import traceback
 from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mm15.base.errors import MM15Error, SkipSample
+from mm15.base.errors import MissingExtra, SkipSample
 from mm15.base.types import Box, ImagePart, MediaRef, RegionPart, Sample, TextPart, VideoPart
 from mm15.data.faults import Fault, fault
 from mm15.data.source import Source
 from mm15.datasets._canonical import sample_to_json
+from mm15.datasets._clips import clip_frames
 from mm15.images.pixels import PictureHeader, open_picture, picture_header, picture_size
 from mm15.io.media import read_bytes
 from mm15.text.regions import write_region
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
 MAX_PICTURES = 256
 """In one sample. More do not fit 4096 tokens even at 16 tokens for a picture."""
 MAX_CLIP_BYTES = 4 << 30
+ROW_ERRORS = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
+"""What a format raises on a row of another shape than it expects. All else is no matter of one row, and is raised."""
+FRAMES = 3
+"""Places in the program, innermost last, that are told of such an error."""
 KEPT = 4096
 """Pictures whose outcome is remembered, because rows share them."""
 TINY = 8
@@ -43,7 +49,7 @@ SUFFIXES = {
     "TIFF": ("tif", "tiff"),
     "PPM": ("ppm", "pgm", "pbm", "pnm"),
 }
-FRAMES = (".jpg", ".jpeg", ".png", ".webp")
+FRAME_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 
 
 class Note(NamedTuple):
@@ -76,7 +82,7 @@ class Examiner:
     """Looks at rows. Small to send to another process.
 
     Args:
-        decode: decode every picture; without, headers only.
+        decode: decode every picture, and frames at two moments of every film; without, headers only.
         processor: also refuse what this one refuses by size (``max_tokens``).
         digests: give a digest of every good sample: of its parts, its meta and the bytes of its media.
         max_pictures: in one sample.
@@ -92,6 +98,7 @@ class Examiner:
         self.decode, self.processor, self.digests, self.max_pictures = decode, processor, digests, max_pictures
         self._seen: OrderedDict[MediaRef, _Seen] = OrderedDict()
         self._hashes: OrderedDict[MediaRef, str] = OrderedDict()
+        self._films: dict[VideoPart, str] = {}
 
     def __reduce__(self) -> tuple[type[Examiner], tuple[bool, Processor | None, bool, int]]:
         return Examiner, (self.decode, self.processor, self.digests, self.max_pictures)
@@ -150,13 +157,29 @@ class Examiner:
         reasons += _region_faults(sample, sizes)
         reasons += _text_faults(sample)
         parts = [part for message in sample.messages for part in message.parts]
-        reasons += [told for part in parts if isinstance(part, VideoPart) and (told := _clip_fault(part.media))]
+        reasons += [told for part in parts if isinstance(part, VideoPart) and (told := self._film(part, notes))]
         if self.processor and not reasons and not any(isinstance(part, VideoPart) for part in parts):
             try:
                 self.processor.count(sample)
             except SkipSample as skip:
                 reasons.append(skip.reason)
         return reasons, notes
+
+    def _film(self, part: VideoPart, notes: list[tuple[str, str]]) -> str:
+        """Why a clip cannot be used; what is told of it is added to ``notes``."""
+        reason = _clip_fault(part.media)
+        if reason or not self.decode or Path(part.media.path).is_dir():
+            return reason
+        if part not in self._films:
+            try:
+                clip_frames(part, 2)
+                self._films[part] = ""
+            except SkipSample as skip:
+                self._films[part] = f"clip {part.media}: {skip.reason}"
+            except MissingExtra as error:
+                notes.append(("clip that was not opened", str(error)))
+                return ""
+        return self._films[part]
 
     def _open(self, media: MediaRef) -> _Seen:
         seen = self._seen.get(media)
@@ -173,16 +196,17 @@ def read_samples(source: Source, number: int) -> tuple[list[Sample], str]:
     """The samples of a row, or the reason why there are none.
 
     Raises:
-        MM15Error: not the row's doing, like a package that is not installed.
+        Exception: not the row's doing, like a package that is not installed or a disk that fails.
     """
     try:
         samples = source.samples_of_row(number)
     except SkipSample as skip:
         return [], reason_of(skip, source.rows.address(number))
-    except MM15Error:
-        raise
-    except Exception as error:
-        return [], f"the format failed on this row: {type(error).__name__}: {error}"
+    except ROW_ERRORS as error:
+        # The row may be to blame or the format, so it is told where in the format; training would stop here.
+        frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
+        where = " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+        return [], f"the format failed on this row: {type(error).__name__}: {error} ({where})"
     if not source.many and len(samples) != 1:
         return [], f"format {source.config.format} makes {len(samples)} samples of this row, expected one"
     return samples, ""
@@ -290,9 +314,9 @@ def _clip_fault(media: MediaRef) -> str:
     """Why a clip cannot be used. Frames in a folder are opened; a video file must be there and hold something."""
     path = Path(media.path)
     if media.path and not media.member and path.is_dir():
-        frames = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in FRAMES)
+        frames = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in FRAME_ENDINGS)
         if not frames:
-            return f"clip {media}: the folder holds no frames ({', '.join(FRAMES)})"
+            return f"clip {media}: the folder holds no frames ({', '.join(FRAME_ENDINGS)})"
         reasons = ((frame, _open(MediaRef(str(frame)), decode=False).reason) for frame in frames)
         return next((f"clip {media}: frame {frame.name}: {reason}" for frame, reason in reasons if reason), "")
     if media.offset >= 0 or media.data is not None:

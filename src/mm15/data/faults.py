@@ -62,7 +62,7 @@ KINDS = (
     _kind("unknown range of pixels", "no known range", "save it with 8 or 16 bits per channel"),
     _kind("wrong size stated", r"the row states .* px|is annotated at", "correct it, or leave the size out"),
     _kind("sizes are no sizes", "'?width'? and '?height'?|'(width|height)' (must|lists)", "two whole numbers above 0"),
-    _kind("file missing", "no such file|No member|no clip", "correct the name, or set root: to its folder"),
+    _kind("file missing", "no such file|No member|no clip", "correct it, or set root: to its folder (--set root=...)"),
     _kind("only a network address", "network address", "give the source a store: with local copies"),
     _kind("unsafe path", "stay inside it|leads out of|without '\\.\\.'", "name files by paths relative to root:"),
     _kind("file cut off", "cut off: .* announced", AGAIN),

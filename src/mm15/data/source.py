@@ -30,9 +30,10 @@ from mm15.base.catalogue import lookup
 from mm15.base.config import Problems, Strict
 from mm15.base.errors import ConfigError, SkipBudgetExceeded, SkipSample
 from mm15.base.types import Category, Sample
-from mm15.data.costs import costs_of, kept, samples_per_row, stamp_of_files
+from mm15.data.costs import costs_of, kept, rows_that_fit, samples_per_row, stamp_of_files
 from mm15.datasets._context import RowContext, read_options
 from mm15.datasets._registry import as_source
+from mm15.datasets._selected import SelectedRows, Where, selected
 from mm15.io.rows import OURS, ConcatRows, Rows, open_rows
 from mm15.io.store import ImageStore, StoreKey
 
@@ -183,7 +184,15 @@ class Source:
 
     def shard_of(self, row: int) -> tuple[Rows, int]:
         """The rows of the file that a row lies in, and its number there."""
-        return self._rows.shard_of(row) if isinstance(self._rows, ConcatRows) else (self._rows, row)
+        rows = self._rows
+        if isinstance(rows, SelectedRows):
+            rows, row = rows.rows, rows.place(row)
+        return rows.shard_of(row) if isinstance(rows, ConcatRows) else (rows, row)
+
+    @property
+    def not_selected(self) -> int:
+        """Rows of the files that the option ``where`` leaves out."""
+        return len(self._all_rows) - len(self._rows)
 
     @property
     def has_own_rows(self) -> bool:
@@ -192,6 +201,16 @@ class Source:
 
     @cached_property
     def _rows(self) -> Rows:
+        """The rows that count: all, or those that the option ``where`` selects."""
+        where: Where = getattr(self._options, "where", {})
+        if not where:
+            return self._all_rows
+        rows, stamp = self._all_rows, stamp_of_files(self._files)
+        fits_R, _ = kept(self._sidecar("where"), stamp, lambda: rows_that_fit(rows, where, len(rows)))
+        return selected(rows, fits_R, where)
+
+    @cached_property
+    def _all_rows(self) -> Rows:
         if self.only:
             return ConcatRows(self.only)
         if hasattr(self._format, "open_rows"):
@@ -201,7 +220,7 @@ class Source:
     @cached_property
     def _files(self) -> list[Path]:
         """The files that the rows come from."""
-        told = getattr(self._rows, "files", None)
+        told = getattr(self._all_rows, "files", None)
         return [Path(file) for file in told] if told else _files_of(self.path)
 
     @cached_property
@@ -214,7 +233,8 @@ class Source:
         return np.cumsum([0, *found[0]], dtype=np.int64)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {name: value for name, value in self.__dict__.items() if name not in ("_rows", "_format", "_options")}
+        opened = ("_rows", "_all_rows", "_format", "_options")
+        state = {name: value for name, value in self.__dict__.items() if name not in opened}
         return state | {"_last": (-1, [])}
 
     def __len__(self) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 from mm15.base.errors import SkipSample
 from mm15.data.costs import over_rows
 from mm15.data.source import Source
-from mm15.dist.map import Engine
+from mm15.dist.map import ALL_CORES, Engine
 from mm15.pages.charts import bars, histogram
 from mm15.pages.html import Content, Html, Page, Section, bullets, folded, paragraph, row, table
 from mm15.processor import Processor
@@ -118,14 +118,14 @@ def collect(
     processor: Processor,
     told: str = "",
     said: Callable[[str], None] = lambda _: None,
-    engine: Engine | None = None,
+    engine: Engine = ALL_CORES,
 ) -> Stats:
     """Walk every sample of every source once, large ones by several processes.
 
     Args:
         told: what tokens and tiles are here, in words.
         said: is told which source comes next.
-        engine: who works; None: this process, or all cores for a large source.
+        engine: who works; by default all cores where a source is large, else this process.
     """
     found = []
     for source in sources:

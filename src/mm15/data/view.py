@@ -2,8 +2,6 @@
 
 What is shown went through the processor, so it is what training would see. Rows are drawn by seed and shown in the
 order of the file; those that cannot be used are shown with their reason.
-
-Legend: N tiles, C channels, H W pixels of a tile.
 """
 
 from __future__ import annotations
@@ -13,34 +11,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from mm15.base.batch import IGNORE, EncodedSample
 from mm15.base.errors import ConfigError, SkipSample
 from mm15.base.rng import numpy_rng
-from mm15.base.types import ImagePart, Point, RegionPart, Sample, TextPart
+from mm15.base.types import ImagePart, Message, RegionPart, TextPart, VideoPart
 from mm15.data.source import Source
-from mm15.images.draw import COLORS
-from mm15.images.pixels import open_picture, picture_size
-from mm15.images.split import WHOLE, TileSlot, choose_grid, tile_borders, tile_layout
-from mm15.io.media import read_bytes
-from mm15.pages.html import Html, Page, Section, article, content, folded, paragraph, row
-from mm15.pages.pictures import Mark, border_lines, picture
+from mm15.data.view_pictures import MOST_PICTURES, SHOWN_FRAMES, clips_of, sample_pictures, size_of
+from mm15.images.split import WHOLE, tile_layout
+from mm15.pages.html import Html, Page, Section, article, content, folded, paragraph
 from mm15.pages.tokens import Token, coloured
 from mm15.processor import Processor
-from mm15.text.regions import parse_regions, write_region
 
 PAGE_BYTES = 12 << 20
 """Pictures of a page are shrunk so that they take no more than this, text is cut."""
-MOST_PICTURES = 8
-"""Pictures of a row that are shown."""
 MOST_TOKENS = 2500
 """Tokens of a row that are shown, a folded picture counted as one."""
 TOKEN_BYTES = 24
 """About what a token takes in the page."""
-GAP = 3
-"""Px between tiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +115,7 @@ def view_page(
     legend = Html(
         '<div class="tokens">Tokens: <span class="said"><i>learnt to be said</i></span> · <i>only read</i> · '
         "<u>special, or a tile</u>. Broken lines on a picture are the borders of its tiles; regions in turns that are "
-        "not trained are broken too.</div>"
+        "not trained are broken too. Click on a picture to see it larger.</div>"
     )
     sections = sections or [Section("Nothing", (paragraph("There are no samples."),))]
     sections[0] = Section(sections[0].heading, (legend, *sections[0].parts))
@@ -137,7 +124,8 @@ def view_page(
 
 def _count_pictures(source: Source, index: int) -> int:
     try:
-        return min(len(source.sample(index).images), MOST_PICTURES)
+        sample = source.sample(index)
+        return min(len(sample.images) + SHOWN_FRAMES * len(clips_of(sample)), MOST_PICTURES)
     except SkipSample:
         return 0
 
@@ -166,9 +154,11 @@ def _article(source: Source, index: int, processor: Processor, budget: int, most
     parts.append(Html(f'<p class="quiet">{content(" · ".join(facts))}</p>'))
     if reason:
         parts.append(Html(f'<p class="bad">cannot be used: {content(reason)}</p>'))
-    sizes = [_size(image) for image in sample.images] if sample else []
+    sizes = [size_of(image) for image in sample.images] if sample else []
     if sample is not None:
-        parts += _pictures(sample, sizes, encoded, processor, budget)
+        parts += sample_pictures(sample, sizes, encoded, processor, budget)
+    if sample is not None and encoded is None:
+        parts += [paragraph(f"{message.role}: {_words(message)}") for message in sample.messages]
     if encoded is not None:
         parts.append(coloured(*_shown_tokens(encoded, processor, _tile_names(sizes, processor), most_tokens)))
     if raw is not None:
@@ -176,88 +166,10 @@ def _article(source: Source, index: int, processor: Processor, budget: int, most
     return article(*parts), reason
 
 
-def _pictures(
-    sample: Sample, sizes: list[tuple[int, int]], encoded: EncodedSample | None, processor: Processor, budget: int
-) -> list[Html]:
-    """Every picture with its regions and tile borders, and beside it its tiles as the model gets them."""
-    images, policy = sample.images, processor.config.split
-    marks = _marks(sample, sizes)
-    figures, first_tile = [], 0
-    for number, image in enumerate(images[:MOST_PICTURES]):
-        try:
-            media = image.media
-            found = open_picture(read_bytes(media), str(media), media.frame, dpi=media.dpi)
-        except SkipSample as skip:
-            figures.append(Html(f'<p class="bad">picture {number}: {content(str(skip))}</p>'))
-            continue
-        grid = choose_grid(found.height, found.width, policy, len(images))
-        slots = tile_layout(found.height, found.width, policy, len(images))
-        lines = border_lines(*found.size, *tile_borders(found.height, found.width, grid, policy.tile))
-        caption = f"picture {number}: {found.width}×{found.height} px, {image.media}"
-        side = 420 if len(images) == 1 else 260
-        figures.append(picture(found, marks[number], lines, caption, side, budget))
-        if encoded is not None:
-            tiles_NCHW = encoded.tiles_NCHW[first_tile : first_tile + len(slots)].numpy()
-            first_tile += len(slots)
-            below = f"its {len(slots)} tiles of {policy.tile} px" if len(slots) > 1 else f"its tile of {policy.tile} px"
-            figures.append(picture(tile_sheet(tiles_NCHW, slots), caption=below, side=260, max_bytes=budget))
-    if len(images) > MOST_PICTURES:
-        figures.append(paragraph(f"and {len(images) - MOST_PICTURES} more pictures"))
-    return [row(*figures)] if figures else []
-
-
-def tile_sheet(tiles_NCHW: np.ndarray, slots: Sequence[TileSlot]) -> Image.Image:
-    """Tiles laid out as they lie in their grid, the whole picture to the right of them, gaps between."""
-    side = tiles_NCHW.shape[-1]
-    rows, cols = max(slot.row for slot in slots), max(slot.col for slot in slots)
-    gap = max(GAP, side // 40)
-    places = {slot: (slot.col - 1, slot.row - 1) if slot != WHOLE else (cols, 0) for slot in slots}
-    across, down = max(x for x, _ in places.values()) + 1, max(rows, 1)
-    sheet = Image.new("RGB", (across * (side + gap) - gap, down * (side + gap) - gap), "#5b8def")
-    for tile_CHW, slot in zip(tiles_NCHW, slots, strict=True):
-        x, y = places[slot]
-        sheet.paste(Image.fromarray(tile_CHW.transpose(1, 2, 0)), (x * (side + gap), y * (side + gap)))
-    return sheet
-
-
-def _size(image: ImagePart) -> tuple[int, int]:
-    """(width, height) upright, (0, 0) where it cannot be read."""
-    if image.width:
-        return image.width, image.height
-    media = image.media
-    try:
-        return picture_size(read_bytes(media), str(media), media.frame, dpi=media.dpi)
-    except SkipSample:
-        return 0, 0
-
-
-def _marks(sample: Sample, sizes: Sequence[tuple[int, int]]) -> list[list[Mark]]:
-    """The regions of every picture, numbered through the sample, labelled with the words before them."""
-    marks: list[list[Mark]] = [[] for _ in sizes]
-    number = 0
-    for message in sample.messages:
-        said = ""
-        for part in message.parts:
-            if isinstance(part, TextPart):
-                said += part.text
-            if not isinstance(part, RegionPart):
-                continue
-            region, number = part.region, number + 1
-            if not 0 <= region.image < len(sizes) or not sizes[region.image][0]:
-                continue
-            size = sizes[region.image]
-            try:
-                said += write_region(region, *size)
-                label = parse_regions(said, *size)[-1].label
-            except (SkipSample, IndexError):
-                label = "(outside)"
-            if isinstance(region, Point):
-                corners = (region.x, region.y, region.x, region.y)
-            else:
-                corners = (region.x1, region.y1, region.x2, region.y2)
-            name, colour = f"{number} {label[-40:]}".strip(), COLORS[(number - 1) % len(COLORS)]
-            marks[region.image].append(Mark(*corners, name, colour, dashed=not message.trained))
-    return marks
+def _words(message: Message) -> str:
+    """What a turn says, media and regions by name."""
+    named = {ImagePart: "[picture]", VideoPart: "[clip]", RegionPart: "[region]"}
+    return "".join(part.text if isinstance(part, TextPart) else named[type(part)] for part in message.parts)
 
 
 def _tile_names(sizes: Sequence[tuple[int, int]], processor: Processor) -> list[str]:

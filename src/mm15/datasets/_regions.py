@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from pydantic import Field
+
 from mm15.base.config import Strict
 from mm15.base.errors import PictureError, SkipSample
 from mm15.base.rng import python_rng
@@ -29,6 +31,7 @@ from mm15.base.types import (
     user,
 )
 from mm15.datasets._context import RowContext, checked_box
+from mm15.datasets._prompts import ask
 from mm15.images.pixels import orient_box, picture_layout
 from mm15.io.media import read_bytes
 
@@ -39,6 +42,17 @@ POINT_SPREAD = 0.15
 """Standard deviation of a point around the centre of its box, as a share of the box's side (Ferret)."""
 HEADER_BYTES = 1 << 17
 OptionsT = TypeVar("OptionsT", bound=Strict)
+
+
+class RegionOptions(Strict):
+    """What recipes may set for annotated regions of every format that asks for them in our words."""
+
+    point_share: float = Field(POINT_SHARE, ge=0, le=1)
+    """Share of the regions that the user points at with a point."""
+    outside: Outside = "clip"
+    exif: bool = True
+    """Read the pictures' headers for an EXIF orientation, which turns the boxes."""
+    seed: int = 0
 
 
 def options_of(context: RowContext, schema: type[OptionsT]) -> OptionsT:
@@ -153,6 +167,12 @@ def box_or_point(box: Box, key: str, share: float) -> Region:
     if rng.random() >= share:
         return box
     return Point(_inside(rng, box.x1, box.x2), _inside(rng, box.y1, box.y2), box.image)
+
+
+def about(kind: str, box: Box, key: str, place: object, options: RegionOptions) -> list[Part]:
+    """A question of this kind (``_prompts``) about a box or a point in it, worded by seed, key and place in the row."""
+    region = RegionPart(box_or_point(box, key, options.point_share))
+    return ask(kind, options.seed, (key, place), region=region)
 
 
 def boxes_parts(regions: Sequence[Region]) -> list[Part]:

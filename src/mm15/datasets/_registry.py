@@ -54,7 +54,10 @@ class Dataset(Reading):
     size: NonNegativeInt | None = None
     """Number of ``unit``, after conversion where the papers count so; None: not known."""
     unit: str = "samples"
+    from_memory: tuple[Literal["size", "options"], ...] = ()
+    """What here nobody has confirmed at the data set's home."""
     licence: str
+    """What its home says, in short; ``unknown (...)``: not confirmed."""
     home: str
     """A name to look for."""
     also: tuple[Reading, ...] = ()
@@ -159,7 +162,8 @@ def recipe_lines(entry: Dataset) -> list[str]:
     """How the data set comes into a recipe, in lines to read and to copy."""
     if not entry.available:
         return [f"no public files; in its place: {_stand_ins(entry)}"]
-    lines = ["In a recipe:", f"  - {{name: {entry.name}, dataset: {entry.name}, path: FILES}}", "which is short for:"]
+    lines = [f"from memory, look before you rely on it: {', '.join(entry.from_memory)}"] if entry.from_memory else []
+    lines += ["In a recipe:", f"  - {{name: {entry.name}, dataset: {entry.name}, path: FILES}}", "which is short for:"]
     for number, reading in enumerate(entry.readings):
         if number:
             lines.append("or, in another of its public forms:")

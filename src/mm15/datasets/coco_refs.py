@@ -24,20 +24,18 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mm15.base.config import Strict
 from mm15.base.errors import SkipSample
 from mm15.base.rng import python_rng
-from mm15.base.types import Box, Category, Message, Part, RegionPart, Sample, TextPart, document
+from mm15.base.types import Box, Category, Message, Part, Sample, TextPart, document
 from mm15.datasets._coco import expression_rows, picture_rows, refer_rows
 from mm15.datasets._context import RowContext
 from mm15.datasets._joined import JoinedRows
 from mm15.datasets._prompts import ask, listed
 from mm15.datasets._regions import (
-    POINT_SHARE,
     Annotated,
-    Outside,
+    RegionOptions,
+    about,
     annotated,
-    box_or_point,
     from_xywh,
     join,
     options_of,
@@ -50,7 +48,7 @@ USED = {"file_name", "width", "height", "caption", "boxes", "phrases", "objects"
 MAKE = {"refer-pickle": refer_rows, "mdetr-json": expression_rows, "coco-instances": picture_rows}
 
 
-class Options(Strict):
+class Options(RegionOptions):
     """What a recipe may set under ``options:``."""
 
     mode: Literal["refer-pickle", "mdetr-json", "coco-instances"] = "mdetr-json"
@@ -67,11 +65,6 @@ class Options(Strict):
     """Most questions about one picture."""
     max_boxes: int = Field(20, ge=1)
     """``detect`` does not ask for kinds with more objects than this."""
-    point_share: float = Field(POINT_SHARE, ge=0, le=1)
-    outside: Outside = "clip"
-    exif: bool = True
-    """Read the pictures' headers for an EXIF orientation, which turns the boxes."""
-    seed: int = 0
 
 
 def open_rows(path: Path, options: Options) -> JoinedRows:
@@ -117,7 +110,7 @@ def _expression(row: dict[str, Any], context: RowContext, picture: Annotated, op
     said = " ".join(said.split())
     if task == "ground":
         return talk(picture, [(ask("ground", options.seed, context.key, phrase=said), phrase_with_boxes(said, found))])
-    return talk(picture, [(_about("describe", found[0], context.key, options), [TextPart(said)])])
+    return talk(picture, [(about("describe", found[0], context.key, found[0], options), [TextPart(said)])])
 
 
 def _phrases(row: dict[str, Any], context: RowContext, picture: Annotated, options: Options) -> list[Message]:
@@ -164,7 +157,8 @@ def _objects(row: dict[str, Any], context: RowContext, picture: Annotated, optio
             continue
         task = rng.choice(tasks)
         if task == "refer":
-            turns.append((_about("refer", rng.choice(boxes), context.key, options), [TextPart(name)]))
+            box = rng.choice(boxes)
+            turns.append((about("refer", box, context.key, box, options), [TextPart(name)]))
         else:
             phrase = f"the {name}" if task == "ground" else name
             turns.append((ask(task, options.seed, key, phrase=phrase), phrase_with_boxes(name, boxes)))
@@ -184,8 +178,3 @@ def _caption(row: dict[str, Any], context: RowContext, picture: Annotated, optio
     if context.category is Category.CAPTION:
         return [document(picture.part, chosen)]
     return talk(picture, [(ask("caption", options.seed, context.key), [TextPart(chosen)])])
-
-
-def _about(kind: str, box: Box, key: str, options: Options) -> list[Part]:
-    region = RegionPart(box_or_point(box, key, options.point_share))
-    return ask(kind, options.seed, (key, box), region=region)

@@ -3,7 +3,8 @@
 ``image`` is a list of file names, ``<|image|>`` stands for each in turn. ``<bbox>x1,y1,x2,y2</bbox>`` holds whole
 numbers 0-999 of the picture's width and height; v lies at v / 999 of the side. It becomes a box in pixels, written
 again in the model's own scale; rows with boxes have one picture, whose size is read where ``width`` and ``height`` do
-not state it. Other markup (``<doc>``, ``<md>``, ``<ocr>``) is text unless ``strip_markup`` is set.
+not state it. Other markup (``<doc>``, ``<md>``, ``<ocr>``) is text unless ``strip_markup`` is set. Files hold the rows
+of several data sets: ``where: {dataset_name: DocVQA}`` takes those of one.
 
 Example rows:
 {"image": ["a.png"], "messages": [
@@ -20,7 +21,6 @@ import re
 from functools import cache
 from typing import Any
 
-from mm15.base.config import Strict
 from mm15.base.errors import SkipSample
 from mm15.base.types import Part, RegionPart, Sample
 from mm15.datasets._context import (
@@ -33,6 +33,7 @@ from mm15.datasets._context import (
     split_text,
     upright,
 )
+from mm15.datasets._selected import Selectable
 
 USED = {"image", "width", "height", "messages"}
 SCALE = 999
@@ -42,7 +43,7 @@ SCALE = 999
 MARKUP = r" ?</?(?:doc|md|ocr)> ?"
 
 
-class Options(Strict):
+class Options(Selectable):
     """What a recipe may say about these rows."""
 
     strip_markup: bool = False

@@ -19,7 +19,6 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mm15.base.config import Strict
 from mm15.base.errors import SkipSample
 from mm15.base.types import Category, ImagePart, Part, Role, Sample, TextPart, VideoPart, document
 from mm15.datasets._context import (
@@ -30,11 +29,12 @@ from mm15.datasets._context import (
     says_something,
 )
 from mm15.datasets._placing import Policy, place_media
+from mm15.datasets._selected import Selectable
 
 USED = {"image", "video", "width", "height", "conversations"}
 
 
-class Options(Strict):
+class Options(Selectable):
     """What a recipe may say about defects that some of these files are known for."""
 
     placeholders: Policy = "refuse"

@@ -18,18 +18,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mm15.base.config import Strict
 from mm15.base.errors import SkipSample
 from mm15.base.types import ImagePart, Part, Role, Sample, TextPart
 from mm15.datasets._context import ROLES, RowContext, conversation, pictures
 from mm15.datasets._placing import Policy, place_media
+from mm15.datasets._selected import Selectable
 
 TURNS = ("messages", "conversation", "conversations")
 PICTURES = ("images", "image")
 ADDRESSES = ("image", "path", "url", "image_url")
 
 
-class Options(Strict):
+class Options(Selectable):
     """What a recipe may say about a chat data set."""
 
     turns: str = ""

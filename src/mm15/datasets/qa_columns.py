@@ -34,7 +34,6 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from mm15.base.config import Strict
 from mm15.base.errors import ConfigError, SkipSample
 from mm15.base.types import ImagePart, Part, Role, Sample, TextPart, document
 from mm15.datasets._columns import (
@@ -52,13 +51,14 @@ from mm15.datasets._columns import (
 )
 from mm15.datasets._context import RowContext, conversation, says_something
 from mm15.datasets._placing import NUMBERED, place_media, place_numbered
+from mm15.datasets._selected import Selectable
 from mm15.io.csv_rows import CsvRows
 from mm15.io.json_array import JsonArray
 from mm15.io.rows import ConcatRows, Rows, find_files, kind_of
 from mm15.io.rows import open_rows as open_files
 
 
-class Options(Strict):
+class Options(Selectable):
     """The map from columns to a conversation. Templates and paths: ``datasets/_columns.py``."""
 
     question: str | None = None
@@ -95,8 +95,6 @@ class Options(Strict):
     rows: str = ""
     """Where a JSON file is one object: the field that lists the rows, or ``*``: every field is a row, its name the
     column ``__key__``."""
-    where: dict[str, str | int] = Field(default_factory=dict)
-    """Only rows with these values. All rows are read once when the file is opened."""
     escapes: Literal["none", "wtq"] = "none"
     """``wtq``: the cells of WikiTableQuestions, ``\\n``, ``\\p``, and ``|`` between answers; quotes are no quotes."""
 
@@ -141,14 +139,12 @@ def to_samples(row: dict[str, Any], context: RowContext) -> list[Sample]:
 
 
 def open_rows(path: Path, options: Options | None) -> Rows:
-    """Rows as ``io.rows.open_rows`` gives them; with ``rows``, ``where`` or ``escapes`` as these say.
+    """Rows as ``io.rows.open_rows`` gives them; with ``rows`` or ``escapes`` as these say.
 
     Raises:
         ConfigError: as ``io.rows.open_rows``, or a JSON file that has no such rows.
     """
     chosen_ones = options or Options()
-    if chosen_ones.where:
-        return SelectedRows(path, chosen_ones)
     if not chosen_ones.rows and chosen_ones.escapes == "none":
         return open_files(path)
     reader = partial(_open_file, options=chosen_ones)
@@ -198,44 +194,6 @@ class KeyedRows:
         if not isinstance(found, dict):
             raise SkipSample(f"expected a JSON object, found {type(found).__name__}", self.address(row))
         return {"__key__": key, **found}
-
-
-class SelectedRows:
-    """The rows whose columns have the values of ``where``; rows that cannot be read stay, to be refused by name.
-
-    Raises:
-        ConfigError: a row does not have such a column.
-    """
-
-    def __init__(self, path: Path, options: Options) -> None:
-        self.path, self.options = path, options
-        self._rows = open_rows(path, options.model_copy(update={"where": {}}))
-        self._chosen = [number for number in range(len(self._rows)) if self._fits(number)]
-
-    def _fits(self, number: int) -> bool:
-        try:
-            row = self._rows.row(number)
-        except SkipSample:
-            return True
-        try:
-            return all(str(value_at(row, path)) == str(value) for path, value in self.options.where.items())
-        except SkipSample as error:
-            # Kept rows would be rows that the recipe wants to leave out.
-            raise ConfigError([f"{self._rows.address(number)}: option 'where': {error.reason}"], "sources") from error
-
-    def __len__(self) -> int:
-        return len(self._chosen)
-
-    def __reduce__(self) -> tuple[type[SelectedRows], tuple[Path, Options]]:
-        return SelectedRows, (self.path, self.options)
-
-    def address(self, row: int) -> str:
-        """Where the row lies in its file."""
-        return self._rows.address(self._chosen[row])
-
-    def row(self, row: int) -> dict[str, Any]:
-        """A row."""
-        return self._rows.row(self._chosen[row])
 
 
 def _question(options: Options) -> str:

@@ -27,7 +27,6 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from mm15.base.config import Strict
 from mm15.base.errors import ConfigError, SkipSample
 from mm15.base.rng import python_rng
 from mm15.base.types import Box, Part, RegionPart, Sample, TextPart
@@ -35,9 +34,9 @@ from mm15.datasets._context import RowContext
 from mm15.datasets._joined import ADDRESS, DEFECT, JoinedRows, read_json, records
 from mm15.datasets._prompts import SHORT, ask
 from mm15.datasets._regions import (
-    POINT_SHARE,
     Annotated,
-    Outside,
+    RegionOptions,
+    about,
     annotated,
     box_or_point,
     from_xywh,
@@ -60,7 +59,7 @@ USED = {"image", "width", "height", "repeated", *PARTS.values()}
 Turn = tuple[list[Part], list[Part]]
 
 
-class Options(Strict):
+class Options(RegionOptions):
     """What a recipe may set under ``options:``."""
 
     part: Literal["regions", "objects", "attributes", "relations", "qa"] = "regions"
@@ -73,11 +72,6 @@ class Options(Strict):
     pictures: Literal["once", "all"] = "once"
     turns: int = Field(8, ge=1)
     """Most annotations in one conversation."""
-    point_share: float = Field(POINT_SHARE, ge=0, le=1)
-    outside: Outside = "clip"
-    exif: bool = True
-    """Read the pictures' headers for an EXIF orientation, which turns the boxes."""
-    seed: int = 0
 
 
 def open_rows(path: Path, options: Options) -> JoinedRows:
@@ -173,7 +167,7 @@ def _regions(items: list[Any], picture: Annotated, options: Options, key: str, r
             question = ask("ground", options.seed, (key, number), phrase=said)
             turns.append((question, phrase_with_boxes(said, [box])))
         else:
-            turns.append((_about("describe", box, key, number, options), [TextPart(said)]))
+            turns.append((about("describe", box, key, number, options), [TextPart(said)]))
     return turns
 
 
@@ -196,7 +190,7 @@ def _objects(items: list[Any], picture: Annotated, options: Options, key: str, r
             turns.append((question, phrase_with_boxes(said, [box])))
         else:
             kind = "attributes" if looks else "refer"
-            turns.append((_about(kind, box, key, number, options), [TextPart(said)]))
+            turns.append((about(kind, box, key, number, options), [TextPart(said)]))
     return turns
 
 
@@ -226,11 +220,6 @@ def _questions(items: list[Any], picture: Annotated, options: Options, key: str,
         answer = _text(item.get("answer"), f"question {number}: 'answer'")
         turns.append(([TextPart(f"{question}\n{SHORT}" if not turns else question)], [TextPart(answer)]))
     return turns
-
-
-def _about(kind: str, box: Box, key: str, number: int, options: Options) -> list[Part]:
-    region = RegionPart(box_or_point(box, key, options.point_share))
-    return ask(kind, options.seed, (key, number), region=region)
 
 
 def _box(item: dict[str, Any], picture: Annotated, options: Options) -> Box:

@@ -1,8 +1,8 @@
 """One map over chunks of work, in order, on all cores of this machine or on a Ray cluster; the same results either way.
 
-``pool`` (default) works in processes of this machine, ``ray`` in tasks of a Ray cluster (optional extra ``ray``). Work
-and chunks travel pickled: a function of a module, or a ``functools.partial`` of one. On a cluster every node needs this
-version of mm15 and the data under the same paths. What a chunk gives must not depend on who works on it, or when.
+``pool`` (default) works in processes of this machine, ``ray`` in processes of a Ray cluster (optional extra ``ray``).
+Work and chunks travel pickled: a function of a module, or a ``functools.partial`` of one. On a cluster every node needs
+this version of mm15 and the data under the same paths. What a chunk gives must not depend on who works on it, or when.
 
 Few chunks are on their way at a time, so that neither a long list of chunks nor slow reading of the results fills the
 memory.
@@ -14,30 +14,29 @@ import contextlib
 import multiprocessing
 import os
 import pickle
-import signal
-import socket
 import sys
-import threading
-import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar, get_args
+from multiprocessing.context import BaseContext
+from typing import Any, Protocol, TypeVar, overload
 
-from mm15.base.errors import ConfigError, MissingExtra, MM15Error
+from mm15.base.errors import ConfigError, MM15Error
+from mm15.dist import _cluster
+from mm15.dist._worker import Died, Failure, Job, start_process, work_here
 
 ChunkT = TypeVar("ChunkT")
 ResultT = TypeVar("ResultT")
-Kind = Literal["pool", "ray"]
+StateT = TypeVar("StateT")
 
+KINDS = ("pool", "ray")
 PROCESSES = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
 """How this package starts processes: never by forking one that already runs threads or holds a GPU."""
+FORKS = multiprocessing.get_context("fork") if sys.platform == "linux" else PROCESSES
+"""For work that shares much that was read before, where no threads run. macOS and Windows cannot fork safely."""
 AHEAD = 4
 """Chunks for each worker that are on their way or waiting for their turn."""
-CONNECT_SECONDS = 10.0
-STORE_BYTES = 256 << 20
-"""Shared memory of a Ray that is started for one map; what travels is small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +53,14 @@ class Engine:
         ConfigError: no such kind, or an address for the pool.
     """
 
-    kind: Kind = "pool"
+    kind: str = "pool"
     address: str = ""
     workers: int = 0
 
     def __post_init__(self) -> None:
         problems = []
-        if self.kind not in get_args(Kind):
-            problems.append(f"unknown engine '{self.kind}'; known: {', '.join(get_args(Kind))}")
+        if self.kind not in KINDS:
+            problems.append(f"unknown engine '{self.kind}'; known: {', '.join(KINDS)}")
         elif self.kind == "pool" and self.address:
             problems.append(f"an address ({self.address}) is for engine 'ray'; give --engine ray or leave it out")
         if self.workers < 0:
@@ -69,18 +68,74 @@ class Engine:
         if problems:
             raise ConfigError(problems, "engine")
 
+    @property
+    def processes(self) -> int:
+        """Workers, where 0 is one for each core of this machine."""
+        return self.workers or os.cpu_count() or 1
+
+    @property
+    def here(self) -> bool:
+        """Whether this process works itself."""
+        return self.kind == "pool" and self.processes == 1
+
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[None]:
+        """Several maps over one connection: a Ray of this machine starts once, not with every map.
+
+        Raises:
+            MissingExtra: engine ``ray`` without the package.
+            ConfigError: no Ray cluster at the address.
+        """
+        with _cluster.connected(self.address, self.workers) if self.kind == "ray" else contextlib.nullcontext():
+            yield
+
+
+ALL_CORES = Engine()
+"""A process for each core of this machine."""
+
 
 class ChunkError(MM15Error):
     """A chunk could not be worked on; says which and why."""
 
 
+class WorkError(RuntimeError):
+    """The work itself is at fault, not its data: names the chunk and shows the worker's traceback."""
+
+
+@overload
 def map_ordered(
     work: Callable[[ChunkT], ResultT],
     chunks: Iterable[ChunkT],
-    engine: Engine = Engine(),  # noqa: B008 (frozen)
+    engine: Engine = ...,
+    name: Callable[[ChunkT], str] = ...,
+    progress: Callable[[int], None] | None = ...,
+    *,
+    fork: bool = ...,
+) -> Generator[ResultT, None, None]: ...
+
+
+@overload
+def map_ordered(
+    work: Callable[[StateT, ChunkT], ResultT],
+    chunks: Iterable[ChunkT],
+    engine: Engine = ...,
+    name: Callable[[ChunkT], str] = ...,
+    progress: Callable[[int], None] | None = ...,
+    *,
+    set_up: Callable[[], StateT],
+) -> Generator[ResultT, None, None]: ...
+
+
+def map_ordered(
+    work: Callable[..., Any],
+    chunks: Iterable[ChunkT],
+    engine: Engine = ALL_CORES,
     name: Callable[[ChunkT], str] = str,
     progress: Callable[[int], None] | None = None,
-) -> Iterator[ResultT]:
+    *,
+    set_up: Callable[[], Any] | None = None,
+    fork: bool = False,
+) -> Generator[Any, None, None]:
     """``work(chunk)`` for every chunk, in the order of the chunks.
 
     Chunks are taken from the iterable as they are needed. When the caller stops reading, or on Ctrl-C, what is on its
@@ -90,27 +145,26 @@ def map_ordered(
         work: can be pickled.
         name: what errors call a chunk.
         progress: told the number of chunks that are done, whenever it grows.
+        set_up: can be pickled; called once in every worker before its first chunk; then it is ``work(made, chunk)``.
+            For what is dear to make: a model.
+        fork: where that is safe, processes of the pool are forks of this one and have what it has read; ``work`` need
+            not be pickled then. Not for a program that runs threads or holds a GPU.
 
     Raises:
-        ChunkError: ``work`` raised, or its process died; names the chunk.
+        ChunkError: ``work`` or ``set_up`` refused on purpose (``MM15Error``) or met an ``OSError``, or a worker died;
+            names the chunk.
+        WorkError: they raised anything else.
         MissingExtra: engine ``ray`` without the package.
         ConfigError: no Ray cluster at the address.
     """
-    crew = _crew(work, engine)
-    finished = False
-    try:
-        yield from _in_order(crew, iter(chunks), name, progress)
-        finished = True
-    finally:
-        crew.close(finished)
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """What a worker raised, as text: exceptions do not all survive pickling."""
-
-    reason: str
-    trace: str
+    with engine.connected():
+        crew = _crew(Job(work, set_up), engine, fork)
+        finished = False
+        try:
+            yield from _in_order(crew, iter(chunks), name, progress)
+            finished = True
+        finally:
+            crew.close(finished)
 
 
 class _Crew(Protocol):
@@ -125,11 +179,15 @@ class _Crew(Protocol):
     def close(self, finished: bool) -> None: ...
 
 
-def _crew(work: Callable[[Any], Any], engine: Engine) -> _Crew:
+def _crew(job: Job, engine: Engine, fork: bool) -> _Crew:
     if engine.kind == "ray":
-        return _RayTasks(pickle.dumps(work), engine)
-    workers = engine.workers or os.cpu_count() or 1
-    return _Here(work) if workers == 1 else _Pool(pickle.dumps(work), workers)
+        ray, pickled = _cluster.import_ray(), pickle.dumps(job)
+        return (_cluster.Actors if job.set_up else _cluster.Tasks)(ray, pickled, engine.workers)
+    if engine.here:
+        return _Here(job)
+    context = FORKS if fork else PROCESSES
+    inherited = context.get_start_method() == "fork"
+    return _Pool(job if inherited else pickle.dumps(job), engine.processes, context)
 
 
 def _in_order(
@@ -153,15 +211,14 @@ def _in_order(
             return
         try:
             number, result = crew.next()
-        except _Died as died:
+        except Died as died:
             # Chunks are worked on in the order they were given.
             suspects = [name(chunk) for _, chunk in sorted(on_way.items())[: crew.workers]]
             told = f"a worker process died ({died}); it worked on one of: {'; '.join(suspects)}"
             raise ChunkError(f"{told}. Was it killed, or is the memory too small for so many workers?") from died
         chunk = on_way.pop(number)
-        if isinstance(result, _Failure):
-            trace = f"\n{result.trace}" if result.trace else ""
-            raise ChunkError(f"{name(chunk)}: {result.reason}{trace}")
+        if isinstance(result, Failure):
+            raise _error(result, name(chunk))
         waiting[number] = result
         done += 1
         if progress:
@@ -171,8 +228,9 @@ def _in_order(
             given += 1
 
 
-class _Died(Exception):
-    """A worker process is gone without a word."""
+def _error(failure: Failure, chunk: str) -> Exception:
+    told = f"a worker cannot start: {failure.reason}" if failure.starting else f"{chunk}: {failure.reason}"
+    return (WorkError if failure.bug else ChunkError)(f"{told}\n{failure.trace}".rstrip())
 
 
 class _Here:
@@ -180,8 +238,8 @@ class _Here:
 
     workers = 1
 
-    def __init__(self, work: Callable[[Any], Any]) -> None:
-        self._work = work
+    def __init__(self, job: Job) -> None:
+        self._job = job
         self._given: list[tuple[int, Any]] = []
 
     def submit(self, number: int, chunk: Any) -> None:
@@ -189,7 +247,7 @@ class _Here:
 
     def next(self) -> tuple[int, Any]:
         number, chunk = self._given.pop(0)
-        return number, _attempt(self._work, chunk)
+        return number, self._job.do(chunk)
 
     def close(self, finished: bool) -> None:
         self._given.clear()
@@ -198,17 +256,17 @@ class _Here:
 class _Pool:
     """Processes of this machine."""
 
-    def __init__(self, work: bytes, workers: int) -> None:
+    def __init__(self, job: bytes | Job, workers: int, context: BaseContext) -> None:
         self.workers = workers
-        self._pool = ProcessPoolExecutor(workers, PROCESSES, _start_worker, (work,))
-        self._number_of: dict[Future[Any], int] = {}
-        self._finished: list[Future[Any]] = []
+        self._pool = ProcessPoolExecutor(workers, context, start_process, (job,))
+        self._number_of: dict[Future[bytes], int] = {}
+        self._finished: list[Future[bytes]] = []
 
     def submit(self, number: int, chunk: Any) -> None:
         try:
-            self._number_of[self._pool.submit(_work_here, chunk)] = number
+            self._number_of[self._pool.submit(work_here, pickle.dumps(chunk))] = number
         except BrokenProcessPool as error:
-            raise _Died(str(error)) from error
+            raise Died(str(error)) from error
 
     def next(self) -> tuple[int, Any]:
         if not self._finished:
@@ -216,11 +274,9 @@ class _Pool:
         future = self._finished.pop()
         number = self._number_of.pop(future)
         try:
-            return number, future.result()
+            return number, pickle.loads(future.result())
         except BrokenProcessPool as error:
-            raise _Died(str(error)) from error
-        except Exception as error:  # The result could not be pickled.
-            return number, _failure(error)
+            raise Died(str(error)) from error
 
     def close(self, finished: bool) -> None:
         # Public as terminate_workers() from Python 3.14; a chunk that nobody waits for may still take minutes.
@@ -230,116 +286,3 @@ class _Pool:
             process.terminate()
         for process in processes:
             process.join()
-
-
-class _RayTasks:
-    """Tasks of a Ray cluster. A task whose node is lost is tried again elsewhere by Ray."""
-
-    def __init__(self, work: bytes, engine: Engine) -> None:
-        self._ray = _import_ray()
-        self._ours = not self._ray.is_initialized()
-        if self._ours:
-            self._start(engine)
-        self.workers = max(1, int(self._ray.cluster_resources().get("CPU", 1)))
-        self._work = self._ray.put(work)
-        self._task = self._ray.remote(max_retries=3)(_work_anywhere)
-        self._number_of: dict[Any, int] = {}
-
-    def _start(self, engine: Engine) -> None:
-        address = engine.address or os.environ.get("RAY_ADDRESS") or "local"
-        told: dict[str, Any] = {}
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Nothing here speaks to the network unasked.
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        if address == "local":
-            # As multiprocessing does: workers find the modules that this process finds.
-            paths = os.pathsep.join(path for path in sys.path if path)
-            told = {
-                "num_cpus": engine.workers or os.cpu_count(),
-                "object_store_memory": STORE_BYTES,
-                "include_dashboard": False,
-                "runtime_env": {"env_vars": {"PYTHONPATH": paths}},
-            }
-        try:
-            _check_answer(address)
-            self._ray.init(address, log_to_driver=False, logging_level="ERROR", **told)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise ConfigError([f"no Ray cluster answers at '{address}': {error}"], "engine") from error
-
-    def submit(self, number: int, chunk: Any) -> None:
-        self._number_of[self._task.remote(self._work, pickle.dumps(chunk))] = number
-
-    def next(self) -> tuple[int, Any]:
-        (task,), _ = self._ray.wait(list(self._number_of), num_returns=1)
-        number = self._number_of.pop(task)
-        try:
-            return number, self._ray.get(task)
-        except self._ray.exceptions.RayError as error:
-            return number, _Failure(f"Ray lost it: {error}", "")
-
-    def close(self, finished: bool) -> None:
-        for task in self._number_of:
-            with contextlib.suppress(self._ray.exceptions.RayError):
-                self._ray.cancel(task, force=True)
-        if self._ours:
-            self._ray.shutdown()
-
-
-def _check_answer(address: str) -> None:
-    """Raises ``OSError`` where nobody listens at ``host:port``; Ray itself would try for minutes."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if colon and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
-
-
-def _import_ray() -> Any:
-    try:
-        import ray
-    except ImportError:
-        raise MissingExtra("ray", "ray", "engine 'ray'") from None
-    return ray
-
-
-_kept: list[Any] = [b"", None]
-"""In a worker: the work, pickled and ready. Opened files stay open from one chunk to the next."""
-
-
-def _start_worker(work: bytes) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The process that started this one decides.
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _kept[:] = [work, None]
-
-
-def _end_with_parent() -> None:
-    """A process whose parent was killed would wait for its next chunk for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _work_here(chunk: Any) -> Any:
-    try:
-        if _kept[1] is None:
-            _kept[1] = pickle.loads(_kept[0])
-    except Exception as error:
-        return _failure(error)
-    return _attempt(_kept[1], chunk)
-
-
-def _work_anywhere(work: bytes, chunk: bytes) -> Any:
-    if _kept[0] != work:
-        _kept[:] = [work, None]
-    return _work_here(pickle.loads(chunk))
-
-
-def _attempt(work: Callable[[Any], Any], chunk: Any) -> Any:
-    try:
-        return work(chunk)
-    except Exception as error:
-        return _failure(error)
-
-
-def _failure(error: Exception) -> _Failure:
-    if isinstance(error, MM15Error):
-        return _Failure(str(error), "")
-    return _Failure(f"{type(error).__name__}: {error}", traceback.format_exc())

@@ -1,6 +1,8 @@
 """Opening pictures safely. Without torch, which readers of data do without.
 
-Everything a header can tell (format, sides, number of pixels) is checked before a pixel is decoded.
+Everything a header can tell (format, sides, number of pixels) is checked before a pixel is decoded. Pillow says what a
+file is and what is wrong with it; for plain JPEGs, the bulk of all pictures, ``open_array`` has the same pixels
+decoded by simplejpeg, which does not hold the interpreter.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import struct
 from dataclasses import dataclass
 
 import numpy as np
+import simplejpeg
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from mm15.base.errors import PictureError
@@ -29,7 +32,8 @@ _TURNS = {
 }
 """EXIF orientation → what brings the picture upright."""
 
-_SIDEWAYS = (5, 6, 7, 8)
+_SIDEWAYS, _LEFT_RIGHT, _UPSIDE_DOWN = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
+"""The same in steps: exchange the axes, then mirror across, then mirror down."""
 
 _BROKEN = (
     OSError,
@@ -84,14 +88,22 @@ def open_picture(
     if dpi > 0:
         _page_size(data, name, frame, budget, dpi)
         return draw_page(data, frame, dpi, name)
+    return _decode(_open_header(data, name, frame, budget), name)
+
+
+def open_array(
+    data: bytes, name: str = "picture", frame: int = 0, budget: PixelBudget = BUDGET, dpi: int = 0
+) -> np.ndarray:
+    """The pixels of ``open_picture``, with the same errors, in about half the time for a JPEG.
+
+    Returns:
+        uint8 [H, W, 3].
+    """
+    if dpi > 0:
+        return np.array(open_picture(data, name, frame, budget, dpi))
     image = _open_header(data, name, frame, budget)
-    orientation = _orientation(image)
-    try:
-        image.load()
-        upright = _to_rgb(image, name)
-    except _BROKEN as error:
-        raise PictureError(f"{image.format} cannot be decoded: {error}", name) from error
-    return upright.transpose(_TURNS[orientation]) if orientation in _TURNS else upright
+    pixels_HWC = _decode_jpeg(data, image)
+    return np.array(_decode(image, name)) if pixels_HWC is None else pixels_HWC
 
 
 def picture_size(
@@ -201,11 +213,43 @@ def orient_box(
     if orientation in _SIDEWAYS:
         x1, y1, x2, y2 = y1, x1, y2, x2
         width, height = height, width
-    if orientation in (2, 3, 6, 7):
+    if orientation in _LEFT_RIGHT:
         x1, x2 = width - x2, width - x1
-    if orientation in (3, 4, 7, 8):
+    if orientation in _UPSIDE_DOWN:
         y1, y2 = height - y2, height - y1
     return x1, y1, x2, y2
+
+
+def _decode(image: Image.Image, name: str) -> Image.Image:
+    """Upright 8-bit RGB from an opened header."""
+    orientation = _orientation(image)
+    try:
+        image.load()
+        upright = _to_rgb(image, name)
+    except _BROKEN as error:
+        raise PictureError(f"{image.format} cannot be decoded: {error}", name) from error
+    return upright.transpose(_TURNS[orientation]) if orientation in _TURNS else upright
+
+
+def _decode_jpeg(data: bytes, image: Image.Image) -> np.ndarray | None:
+    """Upright pixels [H, W, 3] of a JPEG of colours, or None where Pillow shall judge: other kinds, any doubt."""
+    if image.format != "JPEG" or image.mode != "RGB":
+        return None
+    try:
+        # The size that was checked is the one Pillow found; two readers may disagree on a damaged file.
+        if simplejpeg.decode_jpeg_header(data)[:2] != image.size[::-1]:
+            return None
+        pixels_HWC = simplejpeg.decode_jpeg(data, "RGB")
+    except _BROKEN:
+        return None
+    orientation = _orientation(image)
+    if orientation in _SIDEWAYS:
+        pixels_HWC = pixels_HWC.swapaxes(0, 1)
+    if orientation in _LEFT_RIGHT:
+        pixels_HWC = pixels_HWC[:, ::-1]
+    if orientation in _UPSIDE_DOWN:
+        pixels_HWC = pixels_HWC[::-1]
+    return np.ascontiguousarray(pixels_HWC)
 
 
 def _page_size(data: bytes, name: str, page: int, budget: PixelBudget, dpi: int) -> tuple[int, int]:

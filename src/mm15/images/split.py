@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from mm15.base.config import Strict
-from mm15.images.tensors import resize, to_tensor
+from mm15.images.tensors import Memory, resize, to_tensor
 
 STATIC_GRID = (2, 2)
 """The grid of MM1 and of MM1.5's continual pre-training."""
@@ -114,6 +114,9 @@ class TileSlot(NamedTuple):
 
 WHOLE = TileSlot(0, 0)
 
+_RESIZED = Memory()
+"""The resized picture until it is cut; no larger than its tiles."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageTiles:
@@ -195,25 +198,26 @@ def tile_borders(height: int, width: int, grid: Grid, tile: int) -> tuple[list[f
     return [x for x in across if x < width], [y for y in down if y < height]
 
 
-def split_image(image: Image.Image, policy: SplitPolicy, images_in_sample: int = 1) -> ImageTiles:
-    """Cut an RGB picture into the tiles that ``tile_layout`` announces for its size.
+def split_image(picture: Image.Image | Tensor, policy: SplitPolicy, images_in_sample: int = 1) -> ImageTiles:
+    """Cut a picture into the tiles that ``tile_layout`` announces for its size.
+
+    Args:
+        picture: RGB, or its pixels as uint8 [3, H, W] (``open_pixels``).
 
     Raises:
         ValueError: the image is not RGB.
     """
-    grid = choose_grid(image.height, image.width, policy, images_in_sample)
-    rows, cols, r = grid.rows, grid.cols, policy.tile
-    slots = _slots(rows, cols, policy.overview)
-    pixels_CHW = to_tensor(image)
+    pixels_CHW = to_tensor(picture) if isinstance(picture, Image.Image) else picture
+    height, width = pixels_CHW.shape[1:]
+    grid = choose_grid(height, width, policy, images_in_sample)
+    count, r = grid.rows * grid.cols, policy.tile
+    slots = _slots(grid.rows, grid.cols, policy.overview)
     tiles_NCHW = torch.empty(len(slots), 3, r, r, dtype=torch.uint8)
     start = int(slots[0] == WHOLE and len(slots) > 1)
-    canvas_CHW = _canvas(pixels_CHW, grid, policy)
-    tiles_NCHW[start : start + rows * cols].view(rows, cols, 3, r, r).copy_(
-        canvas_CHW.view(3, rows, r, cols, r).permute(1, 3, 0, 2, 4)
-    )
-    if len(slots) > rows * cols:
-        overview = _fit(image.height, image.width, 1, 1, policy.tile)
-        tiles_NCHW[slots.index(WHOLE)] = _canvas(pixels_CHW, overview, policy)
+    _fill(tiles_NCHW[start : start + count], pixels_CHW, grid, policy)
+    if len(slots) > count:
+        whole = slots.index(WHOLE)
+        _fill(tiles_NCHW[whole : whole + 1], pixels_CHW, _fit(height, width, 1, 1, r), policy)
     return ImageTiles(tiles_NCHW, slots, grid)
 
 
@@ -239,13 +243,15 @@ def _place(height: int, width: int, rows: int, cols: int, r: int, scale: float) 
     return Grid(rows, cols, resized_height, resized_width, covers=scale >= 1, scale=scale)
 
 
-def _canvas(pixels_CHW: Tensor, grid: Grid, policy: SplitPolicy) -> Tensor:
-    """The resized picture in the upper left of a padded [3, rows * r, cols * r]."""
-    resized_CHW = resize(pixels_CHW, grid.width, grid.height)
-    full_size = (grid.rows * policy.tile, grid.cols * policy.tile)
-    if resized_CHW.shape[1:] == full_size:
-        return resized_CHW.contiguous()
+def _fill(tiles_NCHW: Tensor, pixels_CHW: Tensor, grid: Grid, policy: SplitPolicy) -> None:
+    """Lay the resized picture on the tiles of its grid, from the upper left; what it leaves is padding."""
+    resized_CHW = resize(pixels_CHW, grid.width, grid.height, _RESIZED)
+    r = policy.tile
     pad_C11 = torch.tensor(policy.pad_color, dtype=torch.uint8)[:, None, None]
-    canvas_CHW = pad_C11.expand(3, *full_size).contiguous()
-    canvas_CHW[:, : grid.height, : grid.width] = resized_CHW
-    return canvas_CHW
+    for index, tile_CHW in enumerate(tiles_NCHW):
+        top, left = index // grid.cols * r, index % grid.cols * r
+        part_CHW = resized_CHW[:, top : top + r, left : left + r]
+        height, width = part_CHW.shape[1:]
+        if min(height, width) < r:
+            tile_CHW.copy_(pad_C11.expand_as(tile_CHW))
+        tile_CHW[:, :height, :width] = part_CHW

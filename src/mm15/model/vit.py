@@ -5,6 +5,8 @@ Legend: N tiles, C channels, H W pixels, P patches (and a class token inside), D
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -66,7 +68,8 @@ class VisionTransformer(nn.Module):
         size = self.config.image_size
         if tiles_NCHW.shape[1:] != (3, size, size):
             raise ValueError(f"tiles {tuple(tiles_NCHW.shape)} must be [N, 3, {size}, {size}] for this encoder")
-        x_NPD = self.patch(patchify(self.normalise(tiles_NCHW).to(dtype), self.config.patch_size))
+        pixels_NCHW = normalise(tiles_NCHW, self.config.mean, self.config.std)
+        x_NPD = self.patch(patchify(pixels_NCHW.to(dtype), self.config.patch_size))
         if self.class_token is not None:
             class_N1D = self.class_token.weight.to(dtype).expand(len(x_NPD), 1, -1)
             x_NPD = torch.cat([class_N1D, x_NPD], dim=1)
@@ -79,13 +82,19 @@ class VisionTransformer(nn.Module):
             x_NPD = x_NPD[:, 1:]
         return x_NPD if self.final_norm is None else self.final_norm(x_NPD)
 
-    def normalise(self, tiles_NCHW: Tensor) -> Tensor:
-        """uint8 → (x / 255 - mean) / std in fp32; floats pass."""
-        if tiles_NCHW.dtype != torch.uint8:
-            return tiles_NCHW
-        mean_C11 = 255 * torch.tensor(self.config.mean, device=tiles_NCHW.device)[:, None, None]
-        std_C11 = 255 * torch.tensor(self.config.std, device=tiles_NCHW.device)[:, None, None]
-        return tiles_NCHW.float().sub_(mean_C11).div_(std_C11)
+
+def normalise(tiles_NCHW: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """uint8 → (x / 255 - mean) / std per channel in fp32; floats pass."""
+    if tiles_NCHW.dtype != torch.uint8:
+        return tiles_NCHW
+    mean_C11 = 255 * torch.tensor(mean, device=tiles_NCHW.device)[:, None, None]
+    std_C11 = 255 * torch.tensor(std, device=tiles_NCHW.device)[:, None, None]
+    pixels_NCHW = torch.empty(tiles_NCHW.shape, device=tiles_NCHW.device)
+    # A processor takes tile by tile: a tile stays in its cache between the steps.
+    step = 1 if tiles_NCHW.device.type == "cpu" else max(len(tiles_NCHW), 1)
+    for pixels, tiles in zip(pixels_NCHW.split(step), tiles_NCHW.split(step), strict=True):
+        pixels.copy_(tiles).sub_(mean_C11).div_(std_C11)
+    return pixels_NCHW
 
 
 def patchify(tiles_NCHW: Tensor, patch: int) -> Tensor:

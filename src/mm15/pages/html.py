@@ -151,7 +151,9 @@ th { color: var(--quiet); font-weight: 600; } th.number, td.number { text-align:
 details { margin: .6rem 0; } summary { cursor: pointer; color: var(--c0); }
 .row { display: flex; flex-wrap: wrap; gap: .7rem; align-items: flex-start; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(14rem, 1fr)); gap: .8rem; margin: .6rem 0; }
-figure { margin: .6rem 0; } figcaption { font-size: .87rem; overflow-wrap: anywhere; max-width: 30rem; }
+figure { margin: .6rem 0; } figure[tabindex] { cursor: zoom-in; } figure[tabindex]:focus { outline: none;
+  flex-basis: 100%; cursor: default; } figure[tabindex]:focus svg { width: 100%; max-height: 95vh; }
+figcaption { font-size: .87rem; overflow-wrap: anywhere; max-width: 30rem; }
 .card { padding: .7rem; border: 1px solid var(--line); border-radius: 8px; background: var(--soft); }
 .card figure, .card p { margin: 0 0 .35rem; white-space: pre-line; overflow-wrap: anywhere; }
 .legend span { display: inline-block; margin-right: 1.1rem; font-size: .87rem; } .legend i { display: inline-block;

@@ -73,7 +73,7 @@ def picture(
     parts += [_mark(mark, width, font) for mark in marks]
     svg = f'<svg viewBox="0 0 {width} {height}" width="{width * shown:.0f}" role="img">{"".join(parts)}</svg>'
     below = f"<figcaption>{content(caption)}</figcaption>" if caption else ""
-    return Html(f"<figure>{svg}{below}</figure>")
+    return Html(f'<figure tabindex="0">{svg}{below}</figure>')
 
 
 def _jpeg(image: Image.Image, scale: float, max_bytes: int) -> bytes:
@@ -94,7 +94,10 @@ def _jpeg(image: Image.Image, scale: float, max_bytes: int) -> bytes:
 
 
 def _mark(mark: Mark, width: int, font: float) -> str:
-    style = f'stroke="{escape(mark.colour)}" stroke-width="2.5" vector-effect="non-scaling-stroke"'
+    # Around something small a thick line would hide what it names.
+    small = min(mark.x2 - mark.x1, mark.y2 - mark.y1) < font
+    weight = 1.2 if small else 2.5
+    style = f'stroke="{escape(mark.colour)}" stroke-width="{weight}" vector-effect="non-scaling-stroke"'
     if mark.dashed:
         style += ' stroke-dasharray="6 4"'
     if mark.x1 == mark.x2 and mark.y1 == mark.y2:
@@ -108,8 +111,11 @@ def _mark(mark: Mark, width: int, font: float) -> str:
         return shape
     # Above the box where there is room, else inside it; ending at the right edge where it would run out.
     y = mark.y1 - font * 0.35 if mark.y1 > font * 1.4 else mark.y1 + font * 1.1
-    at_right = mark.x1 > width * 0.7
-    place = f'x="{mark.x2 if at_right else mark.x1:.1f}" y="{y:.1f}" text-anchor="{"end" if at_right else "start"}"'
+    length = 0.62 * font * len(mark.label)
+    at_right = mark.x1 + length > width and mark.x2 > length
+    middle = mark.x1 + length > width and not at_right
+    x, anchor = (mark.x2, "end") if at_right else (max(0.0, width - length), "start") if middle else (mark.x1, "start")
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
     look = (
         f"font-size:{font:.1f}px;fill:{escape(mark.colour)};stroke:#fff;stroke-width:{font / 4:.1f}px;"
         "paint-order:stroke;font-weight:600"

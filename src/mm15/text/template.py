@@ -184,5 +184,5 @@ def _runs(message: Message, write_region: Callable[[Region], str]) -> list[str]:
         elif isinstance(part, ImagePart):
             runs.append("")
         else:
-            raise SkipSample(f"clip {part.media} must be turned into frames before it is laid out")
+            raise SkipSample("no frames are drawn from clips yet: such rows can be looked at, not trained on")
     return runs

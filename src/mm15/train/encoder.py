@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from mm15.base.batch import IGNORE, EncodedSample, PackedBatch
 from mm15.base.errors import ConfigError, SkipSample
 from mm15.base.types import Sample
-from mm15.images.pixels import open_picture
 from mm15.images.split import SplitPolicy, TileSlot, choose_grid, split_image, tile_layout
+from mm15.images.tensors import open_pixels
 from mm15.io.media import read_bytes
 from mm15.model.layers import roll_half
 from mm15.model.multimodal import ModelOutput, MultimodalModel
@@ -108,12 +108,11 @@ class DenseProcessor:
     def encode(self, sample: Sample, answering: bool = False) -> EncodedSample:
         """Cut the picture as later stages will, and label every patch of every tile."""
         part = self._only_image(sample)
-        picture = open_picture(read_bytes(part.media, self.root), sample.key)
+        pixels_CHW = open_pixels(read_bytes(part.media, self.root), sample.key)
+        height, width = pixels_CHW.shape[1:]
         policy = self._policy(sample)
-        cut = split_image(picture, policy)
-        labels_NPQ = np.stack(
-            [self._labels(sample.meta, slot, picture.height, picture.width, policy) for slot in cut.slots]
-        )
+        cut = split_image(pixels_CHW, policy)
+        labels_NPQ = np.stack([self._labels(sample.meta, slot, height, width, policy) for slot in cut.slots])
         labels_T = torch.from_numpy(labels_NPQ.reshape(-1)).long()
         return EncodedSample(
             tokens_T=torch.full_like(labels_T, self.image_token),

@@ -26,6 +26,7 @@ from mm15.build.canvas import (
     with_article,
 )
 from mm15.build.materials import Materials
+from mm15.dist.map import Engine
 
 MATERIALS = Materials()
 
@@ -116,7 +117,7 @@ def two_pictures(index, save):
 
 def test_rows_and_pictures_do_not_depend_on_the_number_of_workers(tmp_path):
     for workers in (1, 2):
-        report = build_rows(tmp_path / str(workers), "two", 130, two_pictures, workers)
+        report = build_rows(tmp_path / str(workers), "two", 130, two_pictures, Engine(workers=workers))
         assert (report.name, report.rows) == ("two", 130)
     files = [sorted(p.relative_to(tmp_path / w) for p in (tmp_path / w).rglob("*.*")) for w in ("1", "2")]
     assert files[0] == files[1] and len(files[0]) == 261

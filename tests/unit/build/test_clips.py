@@ -23,7 +23,9 @@ from mm15.build._clip_tasks import CLEAR, TASKS, WAYS
 from mm15.build._film import FPS, SHORTEST, frames_of, open_films, read_clip, shots_of, write_clip
 from mm15.build.materials import Materials
 from mm15.data.source import Source, SourceConfig
+from mm15.dist.map import Engine
 
+HERE, TWO = Engine(workers=1), Engine(workers=2)
 MATERIALS = Materials()
 N = 48
 
@@ -31,8 +33,8 @@ N = 48
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("clips")
-    clips.build(out / "train", "train", N, 5, MATERIALS, workers=1)
-    clips.build(out / "heldout", "heldout", 24, 5, MATERIALS, workers=1)
+    clips.build(out / "train", "train", N, 5, MATERIALS, engine=HERE)
+    clips.build(out / "heldout", "heldout", 24, 5, MATERIALS, engine=HERE)
     return out
 
 
@@ -173,8 +175,8 @@ def test_the_picture_stands_still_in_the_half_that_is_said_and_moves_in_the_othe
 
 
 def test_same_seed_same_bytes_whatever_the_number_of_processes(tmp_path: Path, built: Path):
-    clips.build(tmp_path / "a", "train", 70, 5, MATERIALS, workers=2)
-    clips.build(tmp_path / "b", "train", 12, 6, MATERIALS, workers=1)
+    clips.build(tmp_path / "a", "train", 70, 5, MATERIALS, engine=TWO)
+    clips.build(tmp_path / "b", "train", 12, 6, MATERIALS, engine=HERE)
     for row in rows(built / "train"):
         assert (tmp_path / "a" / row["video"]).read_bytes() == (built / "train" / row["video"]).read_bytes()
     assert rows(tmp_path / "a")[:N] == rows(built / "train")
@@ -244,7 +246,7 @@ def test_your_films_are_used_and_what_is_none_is_left_out(tmp_path: Path):
     mine = [{film.file.name for film in films if film.file.parent == tmp_path / "films"} for films in (train, held)]
     assert len(mine[0]) + len(mine[1]) == 12 and not mine[0] & mine[1]
     with pytest.warns(UserWarning):
-        clips.build(tmp_path / "out", "train", 6, 0, MATERIALS, input=tmp_path / "films", workers=1)
+        clips.build(tmp_path / "out", "train", 6, 0, MATERIALS, input=tmp_path / "films", engine=HERE)
     assert len(rows(tmp_path / "out")) == 6
     with pytest.raises(ConfigError, match="no such folder"):
         open_films(MATERIALS, "train", tmp_path / "none")

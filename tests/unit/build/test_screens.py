@@ -25,7 +25,9 @@ from mm15.build._shots import TYPES, Element, Screen, take, visible
 from mm15.build._view_hierarchy import CLASSES, hierarchy, notes_of, path_of
 from mm15.build.materials import Materials
 from mm15.data.source import Source, SourceConfig
+from mm15.dist.map import Engine
 
+HERE, TWO = Engine(workers=1), Engine(workers=2)
 MATERIALS = Materials()
 RED, BLUE, GREEN = (220, 0, 0), (0, 0, 220), (0, 160, 0)
 PAGE = """<!doctype html><title>A title</title><meta name=description content="page with a form">
@@ -71,7 +73,7 @@ def rows(folder: Path, task: str, name: str = "screens") -> list[dict[str, Any]]
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("screens")
     for split in ("train", "heldout"):
-        screens.build(out / split, split, len(KINDS), 3, MATERIALS, workers=1)
+        screens.build(out / split, split, len(KINDS), 3, MATERIALS, engine=HERE)
     return out
 
 
@@ -313,8 +315,8 @@ def test_closing_leaves_neither_process_nor_profile(tmp_path: Path):
 
 @pytest.mark.browser
 def test_same_seed_same_rows_whatever_the_number_of_browsers(tmp_path: Path, built: Path):
-    screens.build(tmp_path / "b", "train", len(KINDS), 3, MATERIALS, workers=2)
-    screens.build(tmp_path / "c", "train", 4, 4, MATERIALS, workers=1)
+    screens.build(tmp_path / "b", "train", len(KINDS), 3, MATERIALS, engine=TWO)
+    screens.build(tmp_path / "c", "train", 4, 4, MATERIALS, engine=HERE)
     names = sorted(path.relative_to(built / "train") for path in (built / "train").rglob("*") if path.suffix != ".jpg")
     for name in names:
         if (built / "train" / name).is_file():
@@ -393,7 +395,7 @@ def test_your_pages_are_scrolled_through_and_what_they_miss_is_told(tmp_path: Pa
         write_page(tmp_path / "in", f"{long}<img src='../out.png'><!-- {number} -->", f"{number}.html")
     (tmp_path / "in" / "bare.html").write_text("<p>nothing much</p>")
     side = screens._side(tmp_path / "in", "train")
-    reports = screens.build(tmp_path / "o", "train", 2 * len(side), 0, MATERIALS, input=tmp_path / "in", workers=1)
+    reports = screens.build(tmp_path / "o", "train", 2 * len(side), 0, MATERIALS, input=tmp_path / "in", engine=HERE)
     bare = sum(page.name == "bare.html" for page in side)
     assert reports[0].screens == 2 * (len(side) - bare)
     why = ("fewer than three elements can be seen", str(tmp_path / "in" / "bare.html"))
@@ -404,5 +406,5 @@ def test_your_pages_are_scrolled_through_and_what_they_miss_is_told(tmp_path: Pa
     tree = (tmp_path / "o" / "screens" / "combined" / f"{len(side):06d}.json").read_text()
     assert "Line number" in tree, "the second round shows a lower window"
     Image.new("RGB", (8, 6)).save(tmp_path / "out.png")
-    again = screens.build(tmp_path / "p", "train", 1, 0, MATERIALS, input=tmp_path / "in", also=[tmp_path], workers=1)
+    again = screens.build(tmp_path / "p", "train", 1, 0, MATERIALS, input=tmp_path / "in", also=[tmp_path], engine=HERE)
     assert not again[0].refused

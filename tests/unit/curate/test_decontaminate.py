@@ -218,3 +218,12 @@ def test_the_verb(train: Source, benchmark: Source, tmp_path: Path):
     built = [*arguments[:2], str(out), "--against", str(tmp_path / "bench.parquet"), "--against-format", "llava"]
     shown = CliRunner().invoke(app, [*built, "--workers", "1"], catch_exceptions=False)
     assert "0 rows overlap" in shown.stdout
+
+
+def test_who_works_changes_neither_report_nor_bytes(train: Source, benchmark: Source, tmp_path: Path, ray: Engine):
+    reports, files = [], []
+    for name, engine in (("here", HERE), ("ray", ray)):
+        report = decontaminate([train], [benchmark], Rule(), tmp_path / name, engine)
+        reports.append(report.to_json() | {"seconds": 0, "out": ""})
+        files.append((tmp_path / name / "train/train.jsonl").read_bytes())
+    assert reports[0] == reports[1] and len(reports[1]["pairs"]) >= 3 and files[0] == files[1] != b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,16 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from data_fixture import write_pictures, write_rows, write_tar
-from mm15.base.errors import ConfigError, DataError, SkipSample
+from mm15.base.errors import BundleError, ConfigError, DataError, SkipSample
 from mm15.base.rng import numpy_rng
 from mm15.base.types import Category, MediaRef, Role
 from mm15.bundle import Bundle, load_bundle, save_bundle
 from mm15.cli import app
-from mm15.curate import recaption as module
+from mm15.curate import captioner as module
 from mm15.curate.pictures import FolderPictures, SourcePictures, copy_picture, pictures_of
 from mm15.curate.recaption import Settings, defect, digest_of, parse_part, recaption
 from mm15.data.source import Source, SourceConfig
+from mm15.dist.map import ChunkError, Engine
 from mm15.generate.engine import Generation
 from mm15.images.split import SplitPolicy
 from mm15.model.multimodal import MultimodalModel
@@ -33,6 +35,7 @@ from mm15.text.template import SPECIALS
 from mm15.text.tokenizer import train_tokenizer
 from stage_fixture import small_recipe
 
+TWO = Engine(workers=2)
 NAMES = ("dog", "dog", "dog", "key", "dog", "dog", "bus", "dog", "dog", "dog")
 
 
@@ -90,13 +93,13 @@ def captions(out: Path) -> list[dict[str, Any]]:
 
 
 def small(**more: Any) -> Settings:
-    """Two pictures a batch."""
-    return Settings(**{"max_new_tokens": 10, "batch_tokens": 80, **more})
+    """Few pictures a batch and a chunk."""
+    return Settings(**{"max_new_tokens": 10, "batch_tokens": 80, "chunk": 2, **more})
 
 
 def test_a_folder_gets_captions_that_the_llava_adapter_reads(bundle: Bundle, folder: Path, tmp_path: Path, says):
     lines: list[str] = []
-    made = recaption(bundle, "d", FolderPictures(folder), tmp_path / "out", small(), lines.append)
+    made = recaption(lambda: bundle, "d", FolderPictures(folder), tmp_path / "out", small(), progress=lines.append)
     assert made.finished and (made.pictures, made.captioned, made.unreadable) == (10, 10, 0)
     assert len(says.asked) > 2 and lines[-1].startswith("10 of 10 pictures")
     assert [row["n"] for row in raw(tmp_path / "out")] == list(range(10))
@@ -118,8 +121,8 @@ def test_a_folder_gets_captions_that_the_llava_adapter_reads(bundle: Bundle, fol
 
 
 def test_the_picture_opens_a_document_or_stands_before_a_question(bundle: Bundle, folder: Path, tmp_path: Path, says):
-    recaption(bundle, "d", FolderPictures(folder), tmp_path / "a", small())
-    recaption(bundle, "d", FolderPictures(folder), tmp_path / "b", small(prompt="a dog?"))
+    recaption(lambda: bundle, "d", FolderPictures(folder), tmp_path / "a", small())
+    recaption(lambda: bundle, "d", FolderPictures(folder), tmp_path / "b", small(prompt="a dog?"))
     read = [bundle.processor.decode(says.asked[k][0].tokens_T.tolist()) for k in (0, -1)]
     assert "a dog?" not in read[0] and "a dog?" in read[1]
 
@@ -128,39 +131,41 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice(bundle: Bundle, folder: Pat
     out, pictures = tmp_path / "out", FolderPictures(folder)
     says.fail_at = 2
     with pytest.raises(KeyboardInterrupt):
-        recaption(bundle, "d", pictures, out, small())
+        recaption(lambda: bundle, "d", pictures, out, small())
     before = raw(out)
     assert 0 < len(before) < 10 and not (out / "captions.jsonl").exists()
     with (out / "raw-0-of-1.jsonl").open("a") as file:
         file.write('{"n": 7, "key": "b/7.p')  # half a line, as a power cut leaves it
     says.fail_at = -1
-    made = recaption(bundle, "d", pictures, out, small())
+    made = recaption(lambda: bundle, "d", pictures, out, small())
     assert made.finished and raw(out)[: len(before)] == before
     asked = [int(prompt.key) for group in says.asked for prompt in group]
     assert sorted(asked) == list(range(10)) == [row["n"] for row in raw(out)]
     whole = tmp_path / "whole"
-    recaption(bundle, "d", pictures, whole, small())
+    recaption(lambda: bundle, "d", pictures, whole, small())
     assert (whole / "captions.jsonl").read_bytes() == (out / "captions.jsonl").read_bytes()
     count = len(says.asked)
-    recaption(bundle, "d", pictures, out, small(per_concept=2, seed=0))
+    recaption(lambda: bundle, "d", pictures, out, small(per_concept=2, seed=0))
     assert len(says.asked) == count, "choosing anew needs no captions"
     assert len(captions(out)) < 10
 
 
 def test_parts_share_a_set_and_the_last_one_writes_it(bundle: Bundle, folder: Path, tmp_path: Path, says):
     out, pictures = tmp_path / "out", FolderPictures(folder)
-    first = recaption(bundle, "d", pictures, out, small(part=(1, 2), keep=5))
+    first = recaption(lambda: bundle, "d", pictures, out, small(part=(1, 2), keep=5))
     assert not first.finished and first.captioned == 5 and "other parts are not finished" in first.text()
     assert [row["n"] for row in raw(out, "1-of-2")] == [1, 3, 5, 7, 9] and not (out / "captions.jsonl").exists()
-    assert recaption(bundle, "d", pictures, out, small(part=(0, 2), keep=5)).finished
-    recaption(bundle, "d", pictures, tmp_path / "one", small(keep=5))
+    assert recaption(lambda: bundle, "d", pictures, out, small(part=(0, 2), keep=5)).finished
+    recaption(lambda: bundle, "d", pictures, tmp_path / "one", small(keep=5))
     assert (tmp_path / "one" / "captions.jsonl").read_bytes() == (out / "captions.jsonl").read_bytes()
     with pytest.raises(ConfigError, match="parts: 2, now 1"):
-        recaption(bundle, "d", pictures, out, small())
+        recaption(lambda: bundle, "d", pictures, out, small())
 
 
 def test_the_set_is_balanced_by_concept(bundle: Bundle, folder: Path, tmp_path: Path, says):
-    made = recaption(bundle, "d", FolderPictures(folder), tmp_path / "o", small(keep=4, concepts=["dog", "key", "bus"]))
+    made = recaption(
+        lambda: bundle, "d", FolderPictures(folder), tmp_path / "o", small(keep=4, concepts=["dog", "key", "bus"])
+    )
     kept = [row["conversations"][1]["value"].split()[1] for row in captions(tmp_path / "o")]
     assert sorted(kept) == ["bus", "dog", "dog", "key"] and made.kept == 4
     assert made.dropped == {"over a concept's limit, or of no concept": 6} and "dog" in made.balance
@@ -174,9 +179,11 @@ def test_useless_captions_are_left_out_by_reason(bundle: Bundle, folder: Path, t
     }
     plain = says.text
     monkeypatch.setattr(says, "text", lambda number: wrong.get(number) or plain(number))
-    made = recaption(bundle, "d", FolderPictures(folder), tmp_path / "o", small())
+    made = recaption(lambda: bundle, "d", FolderPictures(folder), tmp_path / "o", small())
     assert made.dropped == {"empty": 1, "repeats itself": 1, "cut off": 1} and made.kept == 7
-    kept = recaption(bundle, "d", FolderPictures(folder), tmp_path / "o", small(keep_cut=True, concepts=["dog", "cut"]))
+    kept = recaption(
+        lambda: bundle, "d", FolderPictures(folder), tmp_path / "o", small(keep_cut=True, concepts=["dog", "cut"])
+    )
     assert "cut off" not in kept.dropped and any(row["id"] == "a/2.png" for row in captions(tmp_path / "o"))
     assert defect({"caption": "one two three four five", "stop": "stop"}) == ""
 
@@ -187,8 +194,8 @@ def test_pictures_that_cannot_be_read_are_told_and_too_many_stop_the_run(
     (folder / "a" / "1.png").write_bytes(b"no picture")
     (folder / "b" / "9.png").write_bytes((folder / "b" / "9.png").read_bytes()[:60])
     with pytest.raises(DataError, match=r"more than 1.0% \(max_bad\)(.|\n)*a/1\.png"):
-        recaption(bundle, "d", FolderPictures(folder), tmp_path / "out", small())
-    made = recaption(bundle, "d", FolderPictures(folder), tmp_path / "out", small(max_bad=0.5))
+        recaption(lambda: bundle, "d", FolderPictures(folder), tmp_path / "out", small())
+    made = recaption(lambda: bundle, "d", FolderPictures(folder), tmp_path / "out", small(max_bad=0.5))
     assert (made.captioned, made.unreadable, made.kept) == (8, 2, 8)
     errors = {row["key"]: row["error"] for row in raw(tmp_path / "out") if "error" in row}
     assert set(errors) == {"a/1.png", "b/9.png"} and "not a readable" in errors["a/1.png"]
@@ -208,7 +215,7 @@ def test_sources_show_their_first_pictures_and_kept_ones_are_copied(bundle: Bund
     with pytest.raises(SkipSample, match="without a picture"):
         pictures.picture(4)
     out = tmp_path / "out"
-    made = recaption(bundle, "d", pictures, out, small(max_bad=0.2, concepts=["dog", "key"]))
+    made = recaption(lambda: bundle, "d", pictures, out, small(max_bad=0.2, concepts=["dog", "key"]))
     assert (made.captioned, made.unreadable, made.kept) == (7, 1, 6), "bus is no concept here"
     assert [row["image"] for row in captions(out)] == [f"images/{n:09d}.png" for n in (0, 1, 2, 3, 5, 7)]
     assert (out / "images" / "000000007.png").read_bytes() == png
@@ -220,17 +227,17 @@ def test_sources_show_their_first_pictures_and_kept_ones_are_copied(bundle: Bund
 
 def test_a_folder_of_something_else_is_refused(bundle: Bundle, folder: Path, tmp_path: Path, says):
     pictures, out = FolderPictures(folder), tmp_path / "out"
-    recaption(bundle, "d", pictures, out, small(limit=4))
+    recaption(lambda: bundle, "d", pictures, out, small(limit=4))
     with pytest.raises(ConfigError) as caught:
-        recaption(bundle, "e", pictures, out, small(prompt="What?", limit=5))
+        recaption(lambda: bundle, "e", pictures, out, small(prompt="What?", limit=5))
     assert [problem.partition(":")[0] for problem in caught.value.problems[:-1]] == ["bundle", "count", "prompt"]
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     with pytest.raises(ConfigError, match="holds something else"):
-        recaption(bundle, "d", pictures, tmp_path / "full", small())
+        recaption(lambda: bundle, "d", pictures, tmp_path / "full", small())
     wrong = small(max_new_tokens=0, temperature=-1, max_bad=2, part=(2, 2), keep=1, per_concept=1)
     with pytest.raises(ConfigError) as caught:
-        recaption(bundle, "d", pictures, tmp_path / "new", wrong)
+        recaption(lambda: bundle, "d", pictures, tmp_path / "new", wrong)
     assert len(caught.value.problems) == 5 and not (tmp_path / "new").exists()
     for text in ("1", "a/b", "1/"):
         with pytest.raises(ConfigError, match="expected I/K"):
@@ -271,8 +278,45 @@ def test_the_verb_captions_with_a_real_bundle(bundle: Bundle, folder: Path, tmp_
     again = CliRunner().invoke(app, arguments)
     assert again.exit_code == 0 and raw(tmp_path / "out") == rows
     # One by one or in a batch: the model says the same.
-    recaption(bundle, "d", FolderPictures(folder), tmp_path / "single", Settings(max_new_tokens=4, batch_tokens=1))
+    recaption(
+        lambda: bundle, "d", FolderPictures(folder), tmp_path / "single", Settings(max_new_tokens=4, batch_tokens=1)
+    )
     assert [row["caption"] for row in raw(tmp_path / "single")] == [row["caption"] for row in rows]
+
+
+def test_the_bytes_do_not_depend_on_who_works(bundle: Bundle, folder: Path, tmp_path: Path, ray: Engine):
+    """A real model, a picture that cannot be read, and a run that was cut off in the middle."""
+    save_bundle(tmp_path / "bundle", bundle.model, bundle.processor)
+    (folder / "a" / "1.png").write_bytes(b"no picture")
+    pictures, load = FolderPictures(folder), partial(load_bundle, tmp_path / "bundle")
+    settings = Settings(max_new_tokens=4, chunk=3, max_bad=0.5, keep_cut=True)
+    here, cut = tmp_path / "here", tmp_path / "ray" / "raw-0-of-1.jsonl"
+    assert recaption(load, "d", pictures, here, settings).finished
+    assert [row["n"] for row in raw(here)] == list(range(10)) and "error" in raw(here)[1]
+    lines = (here / cut.name).read_bytes().splitlines(keepends=True)
+    cut.parent.mkdir()
+    (cut.parent / "recaption.json").write_bytes((here / "recaption.json").read_bytes())
+    cut.write_bytes(b"".join(lines[:2]) + lines[2][:9])
+    for name, engine in (("pool", TWO), ("ray", ray)):
+        assert recaption(load, "d", pictures, tmp_path / name, settings, engine).finished
+        assert contents(tmp_path / name) == contents(here)
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    """All files but the one that names the folder."""
+    return {file.name: file.read_bytes() for file in sorted(out.iterdir()) if file.name != "report.json"}
+
+
+def test_a_bundle_that_is_none_is_told_before_and_a_damaged_one_by_the_worker(
+    bundle: Bundle, folder: Path, tmp_path: Path
+):
+    with pytest.raises(BundleError, match=r"pictures: no bundle\.json in it; give a bundle"):
+        digest_of(folder)
+    save_bundle(tmp_path / "bundle", bundle.model, bundle.processor)
+    (tmp_path / "bundle" / "model.safetensors").write_bytes(b"cut")
+    load = partial(load_bundle, tmp_path / "bundle")
+    with pytest.raises(ChunkError, match=r"(?s)^a worker cannot start: .*model\.safetensors: 3 bytes"):
+        recaption(load, "d", FolderPictures(folder), tmp_path / "out", small())
 
 
 def test_both_steps_of_the_captioner_train_on_captions(small_data: Path, tmp_path: Path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from mm15.data.examine import Examiner
 from mm15.data.open import open_path
 from mm15.data.source import Source, SourceConfig
 from mm15.datasets import text as text_format
-from mm15.dist.map import ChunkError, Engine
+from mm15.dist.map import Engine, WorkError
 
 HERE = Engine(workers=1)
 
@@ -96,13 +97,18 @@ def test_regions_and_clips_are_looked_at(tmp_path: Path):
     (tmp_path / "frames/0.jpg").write_bytes(picture(30, 20, form="JPEG"))
     (tmp_path / "frames/1.jpg").write_bytes(b"<html>")
     (tmp_path / "empty.mp4").write_bytes(b"")
+    (tmp_path / "text.mp4").write_bytes(b"no film")
     turns = [{"from": "human", "value": "<video>\n?"}, {"from": "gpt", "value": "yes"}]
     write_rows(
         tmp_path / "a.jsonl",
-        [{"video": name, "conversations": turns} for name in ("frames", "empty.mp4", "none.mp4")],
+        [{"video": name, "conversations": turns} for name in ("frames", "empty.mp4", "none.mp4", "text.mp4")],
     )
     reasons = [fault.reason for fault in read(source(tmp_path, "a.jsonl", "llava", "video")).faults]
     assert "frame 1.jpg: not a readable" in reasons[0] and "0 bytes" in reasons[1] and "no such file" in reasons[2]
+    if find_spec("av"):
+        assert "not a readable film" in reasons[3]
+    kept = read(source(tmp_path, "a.jsonl", "llava", "video"), decode=False).faults
+    assert [fault.address.rpartition(":")[2] for fault in kept] == ["1", "2", "3"]
 
 
 def test_a_format_that_fails_is_a_fault_of_the_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -110,6 +116,14 @@ def test_a_format_that_fails_is_a_fault_of_the_row(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(text_format, "to_samples", lambda row, context: row["text"]["deeper"])
     (fault,) = read(source(tmp_path, "a.jsonl")).faults
     assert fault.kind == "the format failed" and "TypeError" in fault.reason
+    assert re.search(r"source\.py:\d+ > test_check\.py:\d+\)$", fault.reason), "where it failed is told"
+
+
+def test_what_is_no_matter_of_a_row_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_rows(tmp_path / "a.jsonl", [{"text": "one"}])
+    monkeypatch.setattr(text_format, "to_samples", lambda row, context: undefined)  # noqa: F821
+    with pytest.raises(WorkError, match=r"(?s)set, rows .*a\.jsonl:1: NameError: .*in <lambda>"):
+        read(source(tmp_path, "a.jsonl"))
 
 
 def test_pages_are_named_by_number_and_their_row_is_bad_once(tmp_path: Path):
@@ -254,11 +268,10 @@ def test_nothing_is_written_of_sources_that_are_too_bad(tmp_path: Path):
     assert not report.ok and report.clean == "" and not (tmp_path / "clean").exists()
 
 
-@pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra 'ray'")
-def test_ray_and_pool_report_the_same_and_write_the_same(tmp_path: Path):
+def test_ray_and_pool_report_the_same_and_write_the_same(tmp_path: Path, ray: Engine):
     write_rows(tmp_path / "a.jsonl", ({"text": "" if row % 7 == 3 else f"row {row}"} for row in range(2000)))
     reports = []
-    for name, engine in (("pool", Engine(workers=2)), ("ray", Engine("ray", workers=2))):
+    for name, engine in (("pool", Engine(workers=2)), ("ray", ray)):
         report = read(source(tmp_path, "a.jsonl"), engine=engine, clean=tmp_path / name, digests=True)
         reports.append((report.faults, report.digests, report.sources, (tmp_path / name / "set/a.jsonl").read_bytes()))
     assert reports[0] == reports[1] and len(reports[0][0]) == 286
@@ -271,7 +284,7 @@ def test_a_worker_that_fails_names_the_rows(tmp_path: Path, monkeypatch: pytest.
         raise KeyError("ours")
 
     monkeypatch.setattr(Examiner, "row", broken)
-    with pytest.raises(ChunkError, match=r"(?s)set, rows .*a\.jsonl:1 to .*a\.jsonl:2: KeyError"):
+    with pytest.raises(WorkError, match=r"(?s)set, rows .*a\.jsonl:1 to .*a\.jsonl:2: KeyError"):
         read(source(tmp_path, "a.jsonl"))
 
 

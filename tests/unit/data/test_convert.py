@@ -10,7 +10,6 @@ import math
 import pickle
 import tarfile
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -189,17 +188,9 @@ def _texts(folder: Path, count: int = 25, bad: tuple[int, ...] = ()) -> Source:
     return source(folder, "t.jsonl", "text", "text_only")
 
 
-ENGINES = [
-    Engine(workers=2),
-    pytest.param(
-        Engine("ray", workers=2),
-        marks=pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra 'ray'"),
-    ),
-]
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_the_bytes_are_the_same_whoever_works(tmp_path: Path, engine: Engine):
+@pytest.mark.parametrize("kind", ["pool", "ray"])
+def test_the_bytes_are_the_same_whoever_works(tmp_path: Path, kind: str, request: pytest.FixtureRequest):
+    engine = request.getfixturevalue("ray") if kind == "ray" else Engine(workers=2)
     (tmp_path / "in").mkdir()
     sources = [_texts(tmp_path / "in", bad=(3,)), replaced(_llava(tmp_path / "in"), "other")]
     for name, one in (("here", HERE), ("there", engine)):

@@ -93,7 +93,7 @@ def test_many_processes_count_as_one_does(tmp_path: Path, monkeypatch):
     source = Source(config, tmp_path)
     alone = costs_module.costs_of(source, small_processor(), len(source))
     monkeypatch.setattr(costs_module, "POOL_FROM", 20)
-    monkeypatch.setattr(costs_module.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
     together = costs_module.costs_of(source, small_processor(), len(source))
     assert np.array_equal(alone[0], together[0]) and alone[1] == together[1] and alone[1][0][0] == 40
 

@@ -94,6 +94,17 @@ def test_parts_of_rows_in_order():
     assert list(over_rows(len, 25, Engine(workers=1), pool_from=100)) == [10, 10, 5]
 
 
+def test_who_works_changes_no_count_and_no_byte_of_the_page(tmp_path: Path, ray: Engine):
+    write_texts(tmp_path, "one", 4100)
+    told = ["data", "stats", str(tmp_path / "one.jsonl"), "--format", "text", "--category", "text_only", "--json"]
+    found = []
+    for how in (["--workers", "1"], ["--workers", "2"], ["--engine", "ray", "--workers", "2"]):
+        done = CliRunner().invoke(app, [*told, "--out", str(tmp_path / "page.html"), *how])
+        assert done.exit_code == 0, (done.output, done.exception)
+        found.append((json.loads(done.stdout), (tmp_path / "page.html").read_bytes()))
+    assert found[0] == found[1] == found[2] and found[2][0]["total"]["samples"] == 4100
+
+
 def test_quantiles_are_exact():
     told = quantiles(Counter(range(1, 101)))
     assert told == {"mean": 50.5, "min": 1, "p5": 5, "p25": 25, "p50": 50, "p75": 75, "p95": 95, "p99": 99, "max": 100}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import html
+import io
 import json
 import re
 from pathlib import Path
@@ -19,10 +21,12 @@ from mm15.base.errors import ConfigError
 from mm15.cli import app
 from mm15.data import view
 from mm15.data.source import Source, SourceConfig
-from mm15.data.view import choose, tile_sheet, view_page
+from mm15.data.view import choose, view_page
+from mm15.data.view_pictures import tile_sheet
 from mm15.images.split import WHOLE, TileSlot
 from mm15.processor import Processor
 
+JPEG = re.compile(r"data:image/jpeg;base64,([^\"]+)")
 HOSTILE = "</div><script>alert(1)</script><img src=x onerror=y> &amp; 一 é"
 
 
@@ -242,3 +246,68 @@ def test_the_verb(tmp_path: Path, small_data: Path):
     assert [one["source"] for one in told["samples"]] == ["p"] * 4 and told["page"] == str(out)
     with pytest.raises(ConfigError, match=r"no source 'pp' \(did you mean 'p'\?\); here: p, t"):
         CliRunner().invoke(app, ["data", "view", str(tmp_path), "--source", "pp"], catch_exceptions=False)
+
+
+def a_film(path: Path, frames: int = 16) -> None:
+    """Black to white, at 8 frames a second."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=8)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(frames):
+            shade = 255 * number // (frames - 1)
+            container.mux(stream.encode(av.VideoFrame.from_image(Image.new("RGB", (64, 48), (shade,) * 3))))
+        container.mux(stream.encode())
+
+
+def test_clips_are_shown_by_frames_in_order_with_their_words(tmp_path: Path):
+    a_film(tmp_path / "a.mp4")
+    (tmp_path / "b.mp4").write_bytes(b"no film" * 99)
+    said = [
+        {"video": name, "conversations": turns("<video>\nDoes it grow light?", "Yes.")} for name in ("a.mp4", "b.mp4")
+    ]
+    source = a_source(tmp_path, said, category="video")
+    page, seen = view_page([source], small_processor())
+    assert len({one.reason for one in seen}) == 1 and "no frames are drawn from clips yet" in seen[0].reason
+    told = re.findall(r"<figcaption>clip 0, ([\d.]+) s", page)
+    assert told == ["0.1", "0.5", "0.8", "1.1", "1.5", "1.8"]
+    shades = [np.asarray(Image.open(io.BytesIO(base64.b64decode(one)))).mean() for one in JPEG.findall(page)]
+    assert len(shades) == 6 and shades == sorted(shades) and shades[0] < 40 < 200 < shades[-1]
+    assert page.count("Does it grow light?</p>") == 2 and re.search(r"clip 0: [^<]*b.mp4: not a readable film", page)
+
+
+def test_a_small_region_is_shown_enlarged_and_its_name_stays_on_the_picture(tmp_path: Path):
+    pixels = np.full((400, 840, 3), 255, np.uint8)
+    pixels[200:208, 800:820] = (0, 0, 255)
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    box, large = [800, 200, 820, 208], [10, 10, 400, 390]
+    row = {
+        "image": "wide.png",
+        "conversations": turns("<image>\nWhat is at <bbox_location0>?", "the small blue bar <bbox_location0>"),
+        "box_x1y1x2y2": [[large], [box]],
+        "image_w": 840,
+        "image_h": 400,
+    }
+    page, _ = view_page([a_source(tmp_path, [row], "ferret-json")], small_processor())
+    assert page.count("<figcaption>closer: 2 small blue bar") == 1 and "closer: 1" not in page
+    assert marks_of(page) == [
+        ("10.0", "10.0", "390.0", "380.0"),
+        ("800.0", "200.0", "20.0", "8.0"),
+        ("12.0", "12.0", "20.0", "8.0"),
+    ]
+    closer = Image.open(io.BytesIO(base64.b64decode(JPEG.findall(page)[1])))
+    blue = np.argwhere(np.asarray(closer)[..., 0] < 100)  # 12 px around it
+    assert np.allclose([*blue.min(0), *blue.max(0)], [12, 12, 19, 31], atol=1)
+    labels = dict(re.findall(r'<text x="([\d.]+)"[^>]*>(\d[^<]*)<', page))
+    assert labels == {"10.0": "1", "820.0": "2 small blue bar"}  # a question is no name; the other ends at its box
+    assert re.search(r'<rect x="800.0"[^>]*stroke-width="1.2"', page)
+
+
+def test_many_regions_are_labelled_by_number(tmp_path: Path):
+    Image.new("RGB", (420, 300)).save(tmp_path / "a.png")
+    boxes = [[20, 40 * n + 5, 200, 40 * n + 35] for n in range(7)]
+    answer = ", ".join(f"thing {n} <bbox_location{n}>" for n in range(7))
+    row = {"image": "a.png", "conversations": turns("<image>\nAll?", answer), "box_x1y1x2y2": [[], boxes]}
+    row |= {"image_w": 420, "image_h": 300}
+    page, _ = view_page([a_source(tmp_path, [row], "ferret-json")], small_processor())
+    assert re.findall(r">(\d[^<]*)</text>", page) == list("1234567")

@@ -227,10 +227,14 @@ def test_data_list_is_a_table_for_people_and_json_for_programs():
 
 def test_data_show_prints_lines_that_a_recipe_takes():
     told = run("show", "chartqa")
-    assert "GPL-3.0" in told and "train_human.json" in told
-    short, full, other = (yaml.safe_load(block)[0] for block in re.findall(r"(?m)(^  - .*(?:\n    .*)*)", told))
+    assert "licence: unknown (see its home)" in told and "train_human.json" in told
+    assert "from memory, look before you rely on it: options" in told
+    short, full, other, selected = (
+        yaml.safe_load(block)[0] for block in re.findall(r"(?m)(^  - .*(?:\n    .*)*)", told)
+    )
     assert validate(SourceConfig, short) == validate(SourceConfig, full | {"dataset": "chartqa"})
     assert other["format"] == "cauldron" and validate(SourceConfig, other)
+    assert selected["options"] == {"where": {"dataset_name": "ChartQA"}} and validate(SourceConfig, selected)
     assert "in its place: fineweb-edu 40%" in run("show", "hq-text")
     assert json.loads(run("show", "klc", "--json"))["name"] == "kleister-charity"
 

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import ExifTags, Image
 
 from mm15.base.errors import PictureError
 from mm15.images.pixels import PixelBudget, open_picture, picture_size
-from mm15.images.tensors import resize, to_tensor
+from mm15.images.tensors import Memory, resize, to_tensor
 
 WIDTH, HEIGHT = 37, 23
 PIXELS = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
@@ -249,6 +250,26 @@ def test_resize_is_pillows_bicubic_to_within_two_steps(size: tuple[int, int]):
     wanted = np.asarray(noise.resize(size, Image.Resampling.BICUBIC)).astype(int)
     found = resize(to_tensor(noise), *size).permute(1, 2, 0).numpy().astype(int)
     assert np.abs(found - wanted).max() <= 2
+
+
+@pytest.mark.parametrize("size", [(61, 97), (1, 97), (61, 1), (1, 2), (2, 1), (1, 1), (3, 5)])
+def test_resize_into_memory_is_the_same_resize(size: tuple[int, int]):
+    memory, noise = Memory(), torch.from_numpy(np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8))
+    for pixels in (noise.permute(2, 0, 1), noise.permute(2, 0, 1).contiguous(), noise.permute(2, 1, 0)):
+        for width, height in [(30, 19), (194, 122), (300, 1), (1, 189), (1, 1), (97, 60), (60, 61), (3, 2), (2, 1)]:
+            found = resize(pixels, width, height, memory)
+            assert found.shape == (3, height, width)
+            assert (found == resize(pixels, width, height)).all()
+
+
+def test_threads_have_their_own_memory():
+    memory = Memory()
+    mine = memory.picture(20, 30).fill_(7)
+    assert memory.picture(5, 4).data_ptr() == mine.data_ptr()
+    with ThreadPoolExecutor(1) as pool:
+        theirs = pool.submit(lambda: memory.picture(20, 30).fill_(9)).result()
+    assert theirs.data_ptr() != mine.data_ptr() and (mine == 7).all()
+    assert memory.picture(60, 50).shape == (1, 3, 60, 50) and len(memory.bytes_N) == 9000
 
 
 def test_a_picture_becomes_planes_of_colour():

@@ -14,6 +14,7 @@ from mm15.base.errors import MissingExtra, PictureError
 from mm15.base.types import Category, ImagePart, MediaRef, Sample, document
 from mm15.images import pdf as pdf_module
 from mm15.images.pixels import PixelBudget, frame_sizes, open_picture, picture_size
+from mm15.images.tensors import open_pixels
 
 
 def test_a_page_is_drawn_as_large_as_it_was_measured():
@@ -32,6 +33,7 @@ def test_the_text_stands_where_the_page_says_and_pages_differ():
     # 18 points high, its baseline 150 points from the bottom of 200.
     assert 30 < rows.min() < 45 and 48 <= rows.max() <= 56 and 18 <= columns.min() <= 24
     assert not np.array_equal(first, second)
+    assert np.array_equal(open_pixels(data, frame=1, dpi=72).permute(1, 2, 0), second)
 
 
 def test_a_turned_page_and_its_crop_box_decide_the_size():
@@ -57,7 +59,7 @@ def test_without_being_told_a_pdf_is_refused_as_ever():
     ],
 )
 def test_what_is_no_page_is_refused_with_a_reason(data: bytes, page: int, reason: str):
-    for act in (open_picture, picture_size):
+    for act in (open_picture, open_pixels, picture_size):
         with pytest.raises(PictureError, match=reason):
             act(data, frame=page, dpi=150)
 

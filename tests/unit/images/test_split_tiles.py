@@ -1,12 +1,16 @@
 """Splitting: counts from sizes, order of tiles, padding, and the rules around it."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pydantic import ValidationError
 
 from mm15.base.rng import python_rng
 from mm15.images.split import Overview, Reading, SplitMode, SplitPolicy, choose_grid, split_image, tile_layout
+from mm15.images.tensors import to_tensor
 
 POLICIES = [
     SplitPolicy(tile=16),
@@ -151,6 +155,33 @@ def test_empty_pictures_are_refused(height, width, images_in_sample):
 def test_policies_that_make_no_sense_are_refused(fields):
     with pytest.raises(ValidationError, match=next(iter(fields))):
         SplitPolicy(**fields)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_pixels_are_cut_like_the_picture_they_come_from(policy):
+    image = Image.fromarray(np.random.default_rng(2).integers(0, 256, (37, 61, 3), dtype=np.uint8))
+    from_image, from_pixels = split_image(image, policy), split_image(to_tensor(image), policy)
+    assert from_pixels.slots == from_image.slots and from_pixels.grid == from_image.grid
+    assert (from_pixels.tiles_NCHW == from_image.tiles_NCHW).all() and from_pixels.tiles_NCHW.is_contiguous()
+
+
+def test_two_threads_cut_as_one_does():
+    rng = np.random.default_rng(5)
+    images = [Image.fromarray(rng.integers(0, 256, (30 + n, 47 + 3 * n, 3), dtype=np.uint8)) for n in range(40)]
+    policy = SplitPolicy(tile=64)
+    one_by_one = [split_image(image, policy).tiles_NCHW for image in images]
+    with ThreadPoolExecutor(2) as pool:
+        at_once = list(pool.map(lambda image: split_image(image, policy).tiles_NCHW, images))
+    assert all((one == other).all() for one, other in zip(one_by_one, at_once, strict=True))
+
+
+def test_tiles_beyond_the_picture_are_padding():
+    policy = SplitPolicy(tile=16, mode=SplitMode.STATIC, overview=Overview.NONE, pad_color=(9, 8, 7))
+    tiles = split_image(Image.new("RGB", (12, 96), "white"), policy).tiles_NCHW
+    pad_C11 = torch.tensor(policy.pad_color)[:, None, None]
+    assert len(tiles) == 4
+    for left, right in (tiles[:2], tiles[2:]):
+        assert (left[..., :4] == 255).all() and (left[..., 4:] == pad_C11).all() and (right == pad_C11).all()
 
 
 def test_a_picture_that_is_not_rgb_is_refused():

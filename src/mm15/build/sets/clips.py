@@ -5,20 +5,18 @@ Formats and their data sets, of n clips on each side (``mm15.build.clips`` says 
 - ``llava``: open questions, ``video`` rows.
 - ``nextqa``: the same questions with five answers to choose from, in the layout of NExT-QA.
 
-Films of the user are used beside the shipped ones; things that move are shipped drawings. The longest side of a clip is
-at most ``size`` px. Needs the extra ``video``.
+Films of the user are used beside the shipped ones. Footage that ``splits.yaml`` knows by name, like Big Buck Bunny, is
+on the side of the shipped clip that is cut from it, whatever is asked. Things that move are shipped drawings. The
+longest side of a clip is at most ``size`` px. Needs the extra ``video``.
 """
 
 from __future__ import annotations
 
 import warnings
 
-import yaml
-
 from mm15.build import clips
 from mm15.build._film import ENDINGS
 from mm15.build._sets import Side
-from mm15.build._sources import NAME as SOURCES
 
 FORMATS = clips.FORMATS
 N = 600
@@ -28,7 +26,7 @@ SIZE = clips.SIZE
 def build(side: Side) -> None:
     """Write the data sets of one side."""
     request = side.request
-    files = side.files(*ENDINGS) if request.inputs else []
+    files = side.files(*ENDINGS, known=side.materials.footage_side) if request.inputs else []
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         reports = clips.build(
@@ -40,13 +38,10 @@ def build(side: Side) -> None:
             files=[file.path for file in files],
             formats=request.formats,
             size=request.size,
-            workers=request.workers,
+            engine=request.engine,
         )
     for warning in told:
         if (text := str(warning.message)).startswith("left out: "):
             path, _, reason = text.removeprefix("left out: ").partition(": ")
             side.drop(reason, path)
-    counts = {report.name: report.rows for report in reports}
-    for entry in yaml.safe_load((side.out / SOURCES).read_text(encoding="utf-8"))["sources"]:
-        options = entry.get("options")
-        side.add(entry["name"], counts[entry["name"]], entry["format"], entry["category"], entry["path"], options)
+    side.adopt({report.name: report.rows for report in reports})

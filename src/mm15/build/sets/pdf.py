@@ -114,13 +114,17 @@ def documents(side: Side) -> list[Document]:
         for path, page in side.materials.pdf_pages(side.split):
             pages.setdefault(path, []).append(page)
         return [Document(path, path.stem, tuple(numbers)) for path, numbers in pages.items()]
-    found = []
-    for file in side.files(".pdf"):
-        try:
-            found.append(Document(file.path, file.key, tuple(range(page_count(file.path)))))
-        except SkipSample as skip:
-            side.drop(skip.reason, str(file.path))
-    return found
+    files = side.files(".pdf", fault=_fault)
+    return [Document(file.path, file.key, tuple(range(page_count(file.path)))) for file in files]
+
+
+def _fault(path: Path) -> str:
+    """Why a PDF cannot be opened, empty where it can."""
+    try:
+        page_count(path)
+    except SkipSample as skip:
+        return skip.reason
+    return ""
 
 
 def plan_pages(documents: Sequence[Document], n: int, seed: int) -> list[PageTask]:
@@ -155,7 +159,10 @@ def page_rows(task: PageTask, out: Path, request: tuple[int, int, tuple[str, ...
         page = read_page(task.document.path, task.page)
     except SkipSample as skip:
         return PageRows(task, skip.reason)
-    maker = PageMaker(Parts(page), task, out, size)
+    parts = Parts(page)
+    if not parts.is_whole:
+        return PageRows(task, "a line of text runs over the page's edge")
+    maker = PageMaker(parts, task, out, size)
     done = PageRows(task, record=pdfa_page(maker.parts))
     key = (task.document.key, task.page)
     if "docowl" in formats:

@@ -14,11 +14,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-import yaml
-
 from mm15.build import screens
 from mm15.build._sets import Side
-from mm15.build._sources import NAME as SOURCES
 
 FORMATS = screens.FORMATS
 N = 500
@@ -40,15 +37,9 @@ def build(side: Side) -> None:
         pages=[file.path for file in files],
         formats=request.formats,
         size=request.size,
-        workers=request.workers,
+        engine=request.engine,
     )
     side.drop_all(reports[0].dropped)
     for url, count in Counter(reports[0].refused).most_common():
         side.drop_all([("a page asked for something outside of the folders", url)] * count)
-    counts = {report.name: report.rows for report in reports}
-    side.rows |= counts
-    listed = yaml.safe_load((side.out / SOURCES).read_text(encoding="utf-8"))["sources"]
-    for entry in listed:
-        side.add(
-            entry["name"], counts[entry["name"]], entry["format"], entry["category"], entry["path"], entry["options"]
-        )
+    side.adopt({report.name: report.rows for report in reports})

@@ -6,12 +6,15 @@ import json
 import re
 
 import numpy as np
+import pypdfium2
 import pytest
 from PIL import Image, ImageDraw
 
 from mm15.base.types import ImagePart, TextPart
 from mm15.build._composed import plural
+from mm15.build._figures import NO_PLACE
 from mm15.build._manuals import Figure, Heading, read_html
+from mm15.build._sets import told
 from sets_fixture import build, dropped, rows, samples, texts_at, write_page, write_photo
 
 PAGE = """<html><head><title>Not shown</title><style>p {}</style></head><body>
@@ -177,3 +180,28 @@ def test_figures_of_shipped_pages_are_found(tmp_path):
     (name, *_) = [name for name in row["images"] if name]
     picture = Image.open(tmp_path / "d" / name).convert("RGB")
     assert min(picture.size) >= 60 and len(ImageDraw.ImageDraw(picture).im.getcolors(1 << 24) or []) > 1
+
+
+def test_an_object_that_pdfium_cannot_place_is_dropped_by_name_and_other_errors_stop(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    drawing = "0.8 0.1 0.1 rg 60 220 120 80 re f 0 0.6 0.2 rg 200 230 40 60 re f 0 g"
+    write_page(tmp_path / "in" / "a.pdf", f"{drawing} {texts_at(FIGURE_PAGE)}", (300, 360))
+    bounds = pypdfium2.PdfObject.get_bounds
+
+    def fails_on_green(item, error):
+        found = bounds(item)
+        if item.type != 1 and abs(found[0] - 200) < 2:
+            raise error
+        return found
+
+    monkeypatch.setattr(
+        pypdfium2.PdfObject, "get_bounds", lambda item: fails_on_green(item, pypdfium2.PdfiumError("cannot locate"))
+    )
+    report = build("interleaved", tmp_path / "d", tmp_path / "in", n=3, formats=("obelics",))
+    (row,) = rows(tmp_path / "d" / "documents.jsonl")
+    assert [text is None for text in row["texts"]] == [False, True, False], "the red field is still a figure"
+    assert dropped(tmp_path / "d") == {NO_PLACE: [f"{tmp_path / 'in' / 'a.pdf'}#0"]}
+    assert any(f"1 x {NO_PLACE} (train)" in line for line in told(report, tmp_path / "d"))
+    monkeypatch.setattr(pypdfium2.PdfObject, "get_bounds", lambda item: fails_on_green(item, KeyError("a bug")))
+    with pytest.raises(KeyError, match="a bug"):
+        build("interleaved", tmp_path / "e", tmp_path / "in", n=3, formats=("obelics",))

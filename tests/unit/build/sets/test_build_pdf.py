@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mm15.base.errors import DataError
 from mm15.base.types import Box
 from mm15.build._page_parts import Parts
 from mm15.build._pdf import read_page
@@ -224,3 +225,32 @@ def test_pages_are_spread_over_documents():
     assert len(plan_pages(documents, 1000, 0)) == 204
     assert {task.document.key for task in plan_pages(documents, 8, 0)} < {"0", "1", "2", "3"}
     assert plan_pages([], 5, 0) == []
+
+
+def test_a_page_that_shows_a_word_in_part_gives_no_rows(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    prose = [(20, 260 - 14 * number, text) for number, text in enumerate(LINES)]
+    write_page(folder / "whole.pdf", texts_at([*prose, (20, 40, "Owner: Emma Brown"), (400, 40, "unseen")]), (300, 280))
+    # The value's second word is seen in part: "Property" alone would be a wrong answer.
+    cut = [(20, 40, "Owner: Property Setsfoil.header.properties.foil.master.properties.and.so.on.for.ever")]
+    write_page(folder / "cut.pdf", texts_at([*prose, *cut]), (300, 280))
+    build("pdf", tmp_path / "d", folder, n=12)
+    assert dropped(tmp_path / "d") == {"a line of text runs over the page's edge": [f"{folder / 'cut.pdf'}#0"]}
+    told = [said(sample) for sample in samples(tmp_path / "d")["key-values"]]
+    assert told and all("Emma Brown" in str(turn) and "Property" not in str(turn) for turn in told)
+    whole, part = (Parts(read_page(folder / name, 0)) for name in ("whole.pdf", "cut.pdf"))
+    assert whole.is_whole and not part.is_whole
+    assert not any("unseen" in str(line) for line in whole.lines) and len(part.lines) == len(LINES)
+
+
+def test_a_broken_file_is_on_neither_side(folder, tmp_path):
+    for number in range(40):
+        (folder / f"broken-{number:02d}.pdf").write_text(f"no PDF {number}")
+    report = build("pdf", tmp_path / "d", folder, n=10, heldout=0.2)
+    assert [side["rows"]["pages"] > 0 for side in report["sides"]] == [True, True]
+    assert len(dropped(tmp_path / "d")["not a readable PDF"]) == 40
+    for file in folder.glob("[fr]*.pdf"):
+        file.unlink()
+    with pytest.raises(DataError, match=r"no file of the inputs can be used:\n  - .*broken-00.pdf: not a readable PDF"):
+        build("pdf", tmp_path / "e", folder, n=10, heldout=0.2)

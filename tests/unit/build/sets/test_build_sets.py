@@ -1,6 +1,7 @@
 """What all builders of ``mm15 data build NAME`` owe: same bytes, rows that formats read, sides apart, refusals."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -10,6 +11,7 @@ from mm15.base.errors import ConfigError, DataError
 from mm15.build._inputs import held_out, take_files
 from mm15.build._sets import in_order
 from mm15.cli import app
+from mm15.dist.map import Engine
 from sets_fixture import build, contents, rows, samples, write_photo
 
 NAMES = ("charts", "interleaved", "pdf", "scenes", "text")
@@ -32,7 +34,7 @@ def some_input(name, folder):
 def test_the_same_request_gives_the_same_bytes_with_any_number_of_processes_and_rows_that_formats_read(name, tmp_path):
     given = some_input(name, tmp_path / "in")
     first = build(name, tmp_path / "one", *given, n=10, heldout=0.3)
-    build(name, tmp_path / "two", *given, n=10, heldout=0.3, workers=2)
+    build(name, tmp_path / "two", *given, n=10, heldout=0.3, engine=Engine(workers=2))
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     build(name, tmp_path / "other", *given, n=10, heldout=0.3, seed=1)
     assert contents(tmp_path / "other") != contents(tmp_path / "one")
@@ -46,6 +48,21 @@ def test_the_same_request_gives_the_same_bytes_with_any_number_of_processes_and_
         assert all(1 <= len(found) <= most for found in read.values())
         for found in read.values():
             assert all(any(message.trained for message in sample.messages) for sample in found)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "clips"])
+def test_ray_builds_the_same_bytes(name, tmp_path, ray, monkeypatch):
+    """More than a chunk of each; the folders are named from where the command runs, as people do."""
+    given = some_input(name, tmp_path / "in")
+    monkeypatch.chdir(tmp_path)
+    n, size = (65, 64) if name == "clips" else (9, 0)
+    for engine in ("pool", "ray"):
+        told = ["data", "build", name, "--out", engine, "--engine", engine, "--workers", "2", "--n", n, "--size", size]
+        told += [part for path in given for part in ("--input", path)]
+        done = CliRunner().invoke(app, list(map(str, told)))
+        assert done.exit_code == 0, (done.output, done.exception)
+    assert contents(tmp_path / "ray") == contents(tmp_path / "pool")
+    assert sum(json.loads((tmp_path / "ray/build.json").read_text())["sides"][0]["rows"].values()) >= 9
 
 
 def test_a_recipe_takes_the_sources_of_a_folder(tmp_path):
@@ -81,9 +98,9 @@ def test_new_input_is_another_request(tmp_path):
 
 def test_everything_that_is_wrong_is_told_at_once(tmp_path):
     with pytest.raises(ConfigError) as caught:
-        build("charts", tmp_path / "d", tmp_path / "gone", n=-1, heldout=1.0, size=9, formats=("lava",), workers=0)
+        build("charts", tmp_path / "d", tmp_path / "gone", n=-1, heldout=1.0, size=9, formats=("lava",))
     told = str(caught.value)
-    for part in ("no such file or folder", "did you mean 'llava'", "--n", "--heldout", "64 to 4096", "--workers"):
+    for part in ("no such file or folder", "did you mean 'llava'", "--n", "--heldout", "64 to 4096"):
         assert part in told
     with pytest.raises(ConfigError, match="did you mean 'charts'"):
         build("chart", tmp_path / "d")
@@ -101,7 +118,7 @@ def test_formats_and_sizes_can_be_chosen(tmp_path):
 def test_a_failed_build_leaves_nothing_behind(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "bad.csv").write_text("a,b\n1\n")
-    with pytest.raises(DataError, match=r"not one row could be made.*\n.*fewer than three rows.*bad\.csv"):
+    with pytest.raises(DataError, match=r"not one row could be made.*\ndropped:\n.*fewer than three rows.*bad\.csv"):
         build("charts", tmp_path / "d", tmp_path / "in")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
     with pytest.raises(ConfigError, match=r"no \.pdf file in"):
@@ -130,7 +147,7 @@ def _square(number: int) -> int:
 
 
 def test_results_come_in_the_order_of_the_tasks():
-    assert list(in_order(_square, range(50), 2)) == [number * number for number in range(50)]
+    assert list(in_order(_square, range(50), Engine(workers=2))) == [number * number for number in range(50)]
 
 
 def test_the_verb_says_what_came_of_it_and_what_to_do_next(tmp_path):
@@ -153,3 +170,17 @@ def test_options_of_the_quickstart_and_of_builders_do_not_mix(tmp_path):
     ):
         done = CliRunner().invoke(app, ["data", "build", *arguments, "--out", str(tmp_path / "d")])
         assert isinstance(done.exception, ConfigError) and told in str(done.exception)
+
+
+def test_a_side_without_rows_names_its_files_and_the_fix(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "good.csv").write_text("city,people\n" + "".join(f"town {n},{n * 7 + 3}\n" for n in range(9)))
+    for number in range(30):
+        (tmp_path / "in" / f"bad-{number:02d}.csv").write_text(f"a,b\n{number}\n")
+    with pytest.raises(DataError) as caught:
+        build("charts", tmp_path / "d", tmp_path / "in", heldout=0.1)
+    told = str(caught.value)
+    assert re.search(
+        r"for the heldout side, which has .*bad-\d\d.csv(, .*bad-\d\d.csv){2} of the inputs\ndropped:", told
+    )
+    assert "fewer than three rows that can be used: 3, e.g. " in told and "Give more files to --input" in told
