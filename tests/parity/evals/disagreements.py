@@ -66,6 +66,12 @@ DISAGREEMENTS = (
         "The data set stores precision as 1.0; round(x, 1.0) raises there, and every such answer is wrong.",
     ),
     Disagreement(
+        "wtq",
+        lambda pair, ours, theirs: theirs == CRASH and bool(re.search("nan|inf", pair["p"] + pair["r"], re.I)),
+        "ours",
+        'The value "nan" or "inf" stops the published evaluator with an AssertionError. Here it is a string.',
+    ),
+    Disagreement(
         "two_scores",
         _two_separators,
         "ours",

@@ -139,9 +139,11 @@ def wtq(rng: random.Random) -> dict[str, Any]:
             "Łódź",
             "1e3",
             "١٢",
+            "nan",
+            "-inf",
             "a (b) (c)",
         ]
-        return rng.choice(pool)
+        return rng.choice(["nan", "-inf"]) if rng.random() < 0.01 else rng.choice(pool)
 
     wanted = [value() for _ in range(rng.choice([1, 1, 1, 2, 3]))]
     said = [near(rng, item) if rng.random() < 0.5 else item for item in wanted]
@@ -223,6 +225,13 @@ def mm_vet(rng: random.Random) -> str:
             "1",
             " 0.7",
             "0.3 because",
+            "0.9",
+            "0.6",
+            "0.2",
+            "0.4 | x",
+            "0.1\n",
+            "0.0",
+            "1.00",
             "0.8\n",
             "1.5",
             "-0.1",
