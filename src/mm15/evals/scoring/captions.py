@@ -11,15 +11,18 @@ from dataclasses import dataclass
 
 _DROPPED = {"'", "`", "``", "''", '"', "“", "”", "…", "–", "—", *".?!,:;-"}
 _L, _X, _Q = r"[^\W\d_]", r"[^\W_]", "['’]"  # a letter, a letter or digit, an apostrophe
-_SHORT = r"(?:mrs?|ms|dr|st|ave|[js]r|prof|gen|inc|co|corp|ltd|ph\.d|vs|etc|mt|rd|blvd|no(?=\.\s*\d))\."
+_SHORT = (
+    r"(?:mrs?|ms|dr|st|ave|[js]r|prof|gen|inc|co|corp|ltd|ph\.d|vs|etc|mt|rd|blvd|jan|feb|apr|aug|sept|oct|nov|dec)"
+)
 _TOKEN = re.compile(
     rf"""</?[a-z!?][^<>]*>
     | https?://[^\s<>"|]*[^\s<>"|.,!?();:'’-] | [\w.+-]*\w@(?:\w+\.)+{_L}+ | [@\#]{_L}\w* | [:;=8]-?[()dp](?!{_X})
     | \d{{1,2}}[-/]\d{{1,2}}[-/]\d{{2,4}} | (?:\d{{1,4}}[- \xa0])?\d{{1,4}}\\?/\d{{1,4}}(?!\d)
-    | (?:{_SHORT}|(?:[a-z]\.)+)(?!{_X})
+    | (?:(?:{_SHORT}|no(?=\.\s*\d))\.|(?:[a-z]\.)+)(?!{_X})
     | can(?=not\b) | gon(?=na\b) | wan(?=na\b) | got(?=ta\b) | lem(?=me\b) | gim(?=me\b) | {_Q}t(?=is\b|was\b)
     | {_L}+(?=n{_Q}t(?!{_X})) | n{_Q}t(?!{_X}) | {_Q}(?:[smd]|re|ve|ll)(?!{_X})
-    | {_Q}n{_Q}? | {_Q}(?:[2-9]0s|em|cause|till?)(?!{_X}) | c{_Q}mon | ma{_Q}am | [dlo]{_Q}{_L}{_X}* | y{_Q}(?=all)
+    | {_Q}n(?:{_Q}|(?!{_X})) | {_Q}(?:[2-9]0s|em|cause|till?)(?!{_X})
+    | c{_Q}mon | ma{_Q}am | [dlo]{_Q}{_L}{_X}* | y{_Q}(?=all)
     | {_X}+(?:[-_]{_X}+)+ | {_L}{_X}*(?:[.!?]{_L}{_X}*)+ | {_X}+(?:/{_X}+)+ | {_X}+&{_X}+
     | [-+]?\d+(?:[.:,]\d+)*{_X}* | [-+]?(?:[.:,]\d+)+ | {_X}+
     | [?!]{{2,}} | \.\.+ | --+ | \S""",
