@@ -17,7 +17,7 @@ NAMES = {
     "mm15.model.connector": ["CAbstractor", "AveragePool", "AttentionPool"],
     "mm15.data.planner": ["Planner"],
     "mm15.data.mixture": ["Mixture"],
-    "mm15.evals.scoring": ["anls", "relaxed_accuracy", "vqa_accuracy", "exact_match", "box_iou"],
+    "mm15.evals.scoring": ["anls", "relaxed_accuracy", "vqa_accuracy", "exact_match", "box_iou", "cider", "extract_choice"],
     "mm15.bundle": ["load_bundle", "save_bundle", "Bundle"],
     "mm15.generate.chat": ["Chat", "Reply"],
     "mm15.base.types": ["Message", "Sample", "Category", "Box", "Point"],
