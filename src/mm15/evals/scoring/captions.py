@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_DROPPED = {"''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", *".?!,:;-", "--", "..."}
+_DROPPED = {"'", "`", "``", "''", '"', "“", "”", "…", "–", "—", *".?!,:;-"}
+_L, _X, _Q = r"[^\W\d_]", r"[^\W_]", "['’]"  # a letter, a letter or digit, an apostrophe
+_SHORT = (
+    r"(?:mrs?|ms|dr|st|ave|[js]r|prof|gen|inc|co|corp|ltd|ph\.d|vs|etc|mt|rd|blvd|jan|feb|apr|aug|sept|oct|nov|dec)"
+)
+_TOKEN = re.compile(
+    rf"""</?[a-z!?][^<>]*>
+    | https?://[^\s<>"|]*[^\s<>"|.,!?();:'’-] | [\w.+-]*\w@(?:\w+\.)+{_L}+ | [@\#]{_L}\w* | [:;=8]-?[()dp](?!{_X})
+    | \d{{1,2}}[-/]\d{{1,2}}[-/]\d{{2,4}} | (?:\d{{1,4}}[- \xa0])?\d{{1,4}}\\?/\d{{1,4}}(?!\d)
+    | (?:(?:{_SHORT}|no(?=\.\s*\d))\.|(?:[a-z]\.)+)(?!{_X})
+    | can(?=not\b) | gon(?=na\b) | wan(?=na\b) | got(?=ta\b) | lem(?=me\b) | gim(?=me\b) | {_Q}t(?=is\b|was\b)
+    | {_L}+(?=n{_Q}t(?!{_X})) | n{_Q}t(?!{_X}) | {_Q}(?:[smd]|re|ve|ll)(?!{_X})
+    | {_Q}n(?:{_Q}|(?!{_X})) | {_Q}(?:[2-9]0s|em|cause|till?)(?!{_X})
+    | c{_Q}mon | ma{_Q}am | [dlo]{_Q}{_L}{_X}* | y{_Q}(?=all)
+    | {_X}+(?:[-_]{_X}+)+ | {_L}{_X}*(?:[.!?]{_L}{_X}*)+ | {_X}+(?:/{_X}+)+ | {_X}+&{_X}+
+    | [-+]?\d+(?:[.:,]\d+)*{_X}* | [-+]?(?:[.:,]\d+)+ | {_X}+
+    | [?!]{{2,}} | \.\.+ | --+ | \S""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_ESCAPES = str.maketrans(
+    {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
+    | {"£": "#", "€": "$", "¢": "cents", "½": "1/2", "¼": "1/4", "’": "'", "‘": "'"}
+)
 
 
 def ptb_tokens(caption: str) -> list[str]:
     """Tokens of a caption as the COCO caption evaluation sees them: Stanford's PTBTokenizer (CoreNLP 3.4.1) with
     ``-preserveLines -lowerCase``, then without the punctuation that pycocoevalcap's ``ptbtokenizer.py`` drops.
+
+    Kept quirk: brackets stay, as -lrb- and -rrb-, because they are looked for in capitals after lower-casing. Ordinary
+    captions give the Java program's tokens; words glued together without a space ("isn'tx@y.org") may not.
     """
-    text = caption.replace("\n", " ").lower()
-    return [token for token in re.findall(r"\w+", text) if token not in _DROPPED]
+    text = re.sub("&(?:amp|lt|gt|quot);", lambda found: html.unescape(found.group()), caption)
+    tokens = (token.lower() for token in _TOKEN.findall(text))
+    kept = (token for token in tokens if token not in _DROPPED and not re.fullmatch(r"\.\.+|--+", token))
+    return [word for token in kept for word in token.translate(_ESCAPES).split() if word not in _DROPPED]
 
 
 @dataclass(frozen=True, slots=True)

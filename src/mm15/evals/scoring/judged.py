@@ -14,15 +14,15 @@ from dataclasses import dataclass
 
 def two_scores(review: str) -> tuple[float, float] | None:
     """The two scores on the first line of a review: reference first, then the model (LLaVA-Bench, arXiv 2304.08485;
-    Ferret-Bench, arXiv 2310.07704). Exactly two numbers parted by one space or comma, as lmms-eval
-    ``tasks/llava-in-the-wild/utils.py`` and ``tasks/ferret/utils.py`` read them; "8, 9" (comma and space) is unreadable
-    there and read here.
+    Ferret-Bench, arXiv 2310.07704). Exactly two numbers parted by a space or a comma, as lmms-eval
+    ``tasks/llava-in-the-wild/utils.py`` and ``tasks/ferret/utils.py`` read them; "8, 9" (comma and space) and a tab are
+    unreadable there and read here.
     """
     parts = review.split("\n")[0].replace(",", " ").split()
     if len(parts) != 2:
         return None
     first, second = _number(parts[0]), _number(parts[1])
-    return None if first is None or second is None else (first, second)
+    return (first, second) if first is not None and second is not None and min(first, second) >= 0 else None
 
 
 def ratio_of_means(pairs: Sequence[tuple[float, float]]) -> float:
@@ -93,6 +93,8 @@ def _fields(text: str) -> dict | None:
 
 
 def _whole(value: object) -> int | None:
+    if isinstance(value, bool):
+        return None
     try:
         return int(value)  # type: ignore[call-overload]
     except (TypeError, ValueError, OverflowError):

@@ -73,9 +73,8 @@ def vqa_accuracy(
 
     For each annotator: min(1, matches among the *others* / 3); the mean over annotators. With ten annotators, n matches
     give 0, 0.3, 0.6, 0.9, 1.0. ``leave_one_out=False`` is the shortcut min(1, matches / 3) that A-OKVQA uses.
-    ``normalise_if_disagree=True`` with ``rule="vqav2"`` is the original toolkit (GT-Vision-Lab/VQA ``vqaEval.py``, also
-    OpenFlamingo's ``vqa_metric.py``): if all annotators agree to the letter, the answer must equal theirs to the
-    letter.
+    ``normalise_if_disagree=True`` with ``rule="vqav2"`` is the original toolkit (GT-Vision-Lab/VQA ``vqaEval.py``): if
+    all annotators agree to the letter, the answer must equal theirs to the letter.
     """
     answers = listed(references)
     plain = [_one_line(answer) for answer in answers]
@@ -98,14 +97,14 @@ def few_shot_answer(text: str, rule: str = "mm1") -> str:
     """The answer in a continuation of a few-shot prompt, before the model goes on with a question of its own.
 
     ``rule="mm1"`` cuts at the first line break, full stop, comma or "Question" (a full stop or comma between two
-    digits stays: 2.5 is one answer). ``rule="openflamingo"`` cuts at the first "Question" or "Answer" and nothing else
-    (``postprocess_vqa_generation`` of its ``vqa_metric.py``). White space around is removed.
+    digits stays: 2.5 is one answer). ``rule="openflamingo"`` cuts at the first "Question", "Answer" or "Short", then at
+    ", " (``postprocess_vqa_generation`` of its ``vqa_metric.py``). White space around is removed.
 
     Raises:
         ValueError: another ``rule``.
     """
     if rule == "openflamingo":
-        return re.split("Question|Answer", text, maxsplit=1)[0].strip()
+        return re.split("Question|Answer|Short", text, maxsplit=1)[0].split(", ")[0].strip()
     if rule != "mm1":
         raise ValueError(f"rule must be 'mm1' or 'openflamingo', found {rule!r}")
     return re.split(r"\n|(?<!\d)[.,]|[.,](?!\d)|Question", text.lstrip(), maxsplit=1)[0].strip()
