@@ -2,8 +2,8 @@
 
 A picture stands where the text first says ``<image 1>``; a later mention stays text. Where nothing is mentioned, the
 pictures come first. Prompt as in lmms-eval (``tasks/mmmu``); letters and open answers are read as MMMU's
-``eval_utils.py`` reads them, but what cannot be read is wrong and not drawn by chance. An open question may have several right
-answers, which the file gives as a Python list in text. The reported number is the mean over all questions.
+``eval_utils.py`` reads them, but what cannot be read is wrong and not drawn by chance. An open question may have
+several right answers, which the file gives as a Python list in text. The reported number is the mean over all 900.
 
 Files: the parquet releases of MMMU (a folder for every subject) or lmms-lab (one folder).
 """
