@@ -7,6 +7,7 @@ number of rows stops with what was expected and what was found, all problems tog
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from mm15.datasets._context import RowContext
 from mm15.evals.items import Item
 from mm15.io.cells import CELLS, cell
 from mm15.io.json_array import JsonArray
+from mm15.io.jsonl import JsonlIndex, unique_fields
 from mm15.io.rows import KINDS, ConcatRows, Rows, find_files, kind_of
 
 SHOWN = 20
@@ -38,6 +40,8 @@ class Release:
         pictures: columns that hold encoded pictures, one or a list; they arrive as ``MediaRef``, not as bytes.
         only: column → value of the rows that belong to this benchmark; the others are passed over.
         field: where the rows lie in a JSON object.
+        form: what a JSON file holds where its name does not say: ``lines`` (a row per line), or ``keyed`` (an object
+            whose fields are the rows; a row's name becomes its column ``key``).
         name: tells shapes apart in the benchmark's own code.
     """
 
@@ -47,6 +51,7 @@ class Release:
     pictures: tuple[str, ...] = ()
     only: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     field: str = ""
+    form: str = ""
     name: str = ""
 
 
@@ -146,7 +151,7 @@ class Files:
         kept = 0
         for file in files:
             try:
-                rows = _open(file, release.field)
+                rows = _open(file, release.field, release.form)
             except ConfigError as error:
                 problems += error.problems
                 continue
@@ -190,8 +195,33 @@ def read_rows(path: Path, field: str = "") -> Iterator[tuple[int, dict[str, Any]
         raise DataError(str(error)) from error
 
 
-def _open(file: Path, field: str) -> Rows:
+def _open(file: Path, field: str, form: str = "") -> Rows:
+    if form:
+        return JsonlIndex(file) if form == "lines" else _Keyed(file)
     return JsonArray(file, field) if field else KINDS[kind_of(file)](file)
+
+
+class _Keyed:
+    """The fields of one JSON object as rows, in their order. The whole file is held: such files hold no pictures."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            found = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique_fields)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError([f"{path}: not valid JSON: {error}"], "sources") from error
+        if not isinstance(found, dict) or not all(isinstance(row, dict) for row in found.values()):
+            raise ConfigError([f"{path}: expected an object whose fields are the rows"], "sources")
+        self._rows = [{**row, "key": key} for key, row in found.items()]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def row(self, row: int) -> dict[str, Any]:
+        return dict(self._rows[row])
+
+    def address(self, row: int) -> str:
+        return f"{self.path}:{self._rows[row]['key']}"
 
 
 class _Borrowed:
