@@ -76,7 +76,7 @@ class Table:
         mask = self._mask(metric, task)
         weights_RM = self._weights_RN[:, mask]
         totals = weights_RM.sum(axis=1)
-        return (weights_RM @ self._values[metric][mask]) / np.maximum(totals, 1e-300)
+        return (weights_RM @ self._values[metric][mask]) / np.where(totals > 0, totals, 1)
 
     def count(self, metric: str, task: str | None = None) -> int:
         """Items that have the metric."""
