@@ -17,6 +17,8 @@ What is left out has a default:
     judge_prompts(answer, item), score(answer, item, replies)
                               for judged benchmarks: what the judge is asked (``judge.Messages``), and the score from
                               its replies; scored only where there is a judge
+    judge_all(answers, items) what the judge is asked about every answer, where that depends on other answers (pairs of
+                              questions); default: ``judge_prompts`` of each
     perfect(item)             a perfect model's answer; default: the first reference
     constants(items)          answers that look at no picture, to find the best of them; default: common right answers
     FILE                      its one file in the data folder, where it does not have a folder of its own
@@ -77,6 +79,7 @@ class Benchmark:
     score_all: Callable[[Sequence[str], Sequence[Item]], list[dict[str, float]]]
     combine: Combine
     judge_prompts: Callable[[str, Item], list[Messages]] | None
+    judge_all: Callable[[Sequence[str], Sequence[Item]], list[list[Messages]]]
     perfect: Callable[[Item], str]
     constants: Callable[[Sequence[Item]], list[str]] | None
     options: type[Strict] | None
@@ -138,6 +141,10 @@ def _filled(module: ModuleType) -> Benchmark:
         return [score(answer, item) for answer, item in zip(answers, items, strict=True)]
 
     judged = getattr(module, "judge_prompts", None)
+
+    def judge_each(answers: Sequence[str], items: Sequence[Item]) -> list[list[Messages]]:
+        return [judged(answer, item) if judged else [] for answer, item in zip(answers, items, strict=True)]
+
     constants = getattr(module, "constants", None)
     return Benchmark(
         name=module.NAME,
@@ -152,6 +159,7 @@ def _filled(module: ModuleType) -> Benchmark:
         score_all=getattr(module, "score_all", score_each),
         combine=getattr(module, "combine", plain_means),
         judge_prompts=judged,
+        judge_all=getattr(module, "judge_all", judge_each),
         perfect=getattr(module, "perfect", _first_reference),
         constants=constants or (None if judged else common_answers),
         options=getattr(module, "Options", None),

@@ -15,10 +15,10 @@ from types import MappingProxyType
 from typing import Any
 
 from mm15.base.errors import ConfigError, DataError, SkipSample
-from mm15.base.types import Category, MediaRef
+from mm15.base.types import Category, ImagePart, VideoPart
 from mm15.datasets._context import RowContext
 from mm15.evals.items import Item
-from mm15.io.cells import CELLS, cell
+from mm15.io.cells import CELLS, cell, listed_texts
 from mm15.io.json_array import JsonArray
 from mm15.io.jsonl import JsonlIndex, unique_fields
 from mm15.io.rows import KINDS, ConcatRows, Rows, find_files, kind_of
@@ -172,9 +172,13 @@ class Files:
                     for name, value in others.items():
                         passed.setdefault(name, set()).add(value)
                     continue
-                for column in release.pictures:
-                    row[column] = _addressed(row.get(column), file, number, column, borrowed)
                 kept += 1
+                try:
+                    for column in release.pictures:
+                        row[column] = _addressed(row.get(column), file, number, column, borrowed)
+                except SkipSample as error:
+                    problems.append(f"{file}, row {number}: {error}")
+                    continue
                 yield file, number, row
         if not kept and passed:
             found = "; ".join(f"{name}: {', '.join(sorted(values)[:8])}" for name, values in passed.items())
@@ -250,8 +254,10 @@ def _addressed(value: Any, file: Path, row: int, column: str, borrowed: _Borrowe
             for index, entry in enumerate(value)
         ]
     if isinstance(value, str) and kind_of(file) in (".tsv", ".csv"):
-        if not value or value.startswith("["):
+        if not value:
             return value
+        if value.startswith("["):
+            return [cell(file, row, column, index) for index in range(len(listed_texts(value)))]
         holder = borrowed.row(value) if len(value) <= BORROWED else row
         return cell(file, holder, column)
     return cell(file, row, column) if isinstance(_bytes(value), bytes) else value
@@ -262,13 +268,16 @@ def _bytes(value: Any) -> Any:
 
 
 def _absent(items: Sequence[Item]) -> list[str]:
-    """Pictures that are named and not there."""
+    """Pictures and clips that are named and not there."""
     seen: dict[str, str] = {}
     for item in items:
-        for image in item.sample.images:
-            media: MediaRef = image.media
-            if media.path and media.path not in seen:
-                seen[media.path] = "" if Path(media.path).exists() else f"{item.key}: no picture {media.path}"
+        parts = (part for message in item.sample.messages for part in message.parts)
+        for part in parts:
+            if not isinstance(part, ImagePart | VideoPart):
+                continue
+            path, kind = part.media.path, "clip" if isinstance(part, VideoPart) else "picture"
+            if path and path not in seen:
+                seen[path] = "" if Path(path).exists() else f"{item.key}: no {kind} {path}"
     return [told for told in seen.values() if told]
 
 

@@ -11,7 +11,20 @@ from typing import Any
 import numpy as np
 
 from mm15.base.errors import SkipSample
-from mm15.base.types import Box, Category, ImagePart, MediaRef, Message, Part, RegionPart, Role, Sample, TextPart, user
+from mm15.base.types import (
+    Box,
+    Category,
+    ImagePart,
+    MediaRef,
+    Message,
+    Part,
+    RegionPart,
+    Role,
+    Sample,
+    TextPart,
+    VideoPart,
+    user,
+)
 from mm15.evals.scoring import grounding_accuracy
 from mm15.images.pixels import picture_size
 from mm15.io.media import read_bytes
@@ -71,7 +84,7 @@ def question(
 
 
 def prompt_text(sample: Sample) -> str:
-    """The question as readable text: pictures as ``<image>``, regions as the coordinates the model reads."""
+    """The question as readable text: pictures as ``<image>``, clips as ``<video>``, regions as their coordinates."""
     return "\n".join("".join(_readable(part, sample) for part in message.parts) for message in sample.messages)
 
 
@@ -79,7 +92,9 @@ def _readable(part: Part, sample: Sample) -> str:
     if isinstance(part, RegionPart):
         image = sample.images[part.region.image]
         return write_region(part.region, image.width, image.height)
-    return part.text if isinstance(part, TextPart) else "<image>"
+    if isinstance(part, TextPart):
+        return part.text
+    return "<video>" if isinstance(part, VideoPart) else "<image>"
 
 
 # ---- right answers of rows that a dataset format reads ----

@@ -202,9 +202,10 @@ def ask_judge(
     if benchmark.judge_prompts is None:
         return list(answered)
     judged = []
-    for number, (kept, item) in enumerate(zip(answered, items, strict=True), 1):
-        prompts = [] if kept.error else benchmark.judge_prompts(kept.answer, item)
-        judged.append(replace(kept, replies=tuple(judge.ask(prompt) for prompt in prompts)))
+    asked = benchmark.judge_all(["" if kept.error else kept.answer for kept in answered], items)
+    for number, (kept, prompts) in enumerate(zip(answered, asked, strict=True), 1):
+        shown = [] if kept.error else prompts
+        judged.append(replace(kept, replies=tuple(judge.ask(prompt) for prompt in shown)))
         if progress:
             progress(f"{benchmark.name}: {number}/{len(items)} judged by {judge.name}")
     return judged

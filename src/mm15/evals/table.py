@@ -75,8 +75,8 @@ class Table:
         """
         mask = self._mask(metric, task)
         weights_RM = self._weights_RN[:, mask]
-        totals = weights_RM.sum(axis=1, dtype=np.float64)  # In float32 the smallest divisor below would be 0.
-        return (weights_RM @ self._values[metric][mask]) / np.maximum(totals, 1e-300)
+        totals = weights_RM.sum(axis=1)
+        return (weights_RM @ self._values[metric][mask]) / np.where(totals > 0, totals, 1)
 
     def count(self, metric: str, task: str | None = None) -> int:
         """Items that have the metric."""

@@ -6,6 +6,7 @@ that a benchmark of gigabytes is a list of addresses and not of pictures.
 
 from __future__ import annotations
 
+import ast
 import base64
 import binascii
 from functools import lru_cache
@@ -26,7 +27,7 @@ def cell(file: Path, row: int, column: str, index: int | None = None) -> MediaRe
 
 
 def read_cell(ref: MediaRef) -> bytes:
-    """The bytes in a cell: as they are, of a ``{"bytes", "path"}`` struct, or base64 text.
+    """The bytes in a cell: as they are, of a ``{"bytes", "path"}`` struct, or base64 text, one of a list or alone.
 
     Raises:
         SkipSample: no such cell, or nothing of these in it.
@@ -35,6 +36,7 @@ def read_cell(ref: MediaRef) -> bytes:
     column, _, index = rest.partition(":")
     try:
         value: Any = _rows(ref.path).row(int(number))[column]
+        value = listed_texts(value) if index and isinstance(value, str) else value
         value = value[int(index)] if index else value
     except (ConfigError, KeyError, IndexError, ValueError, TypeError) as error:
         raise SkipSample(f"no such cell: {error}", str(ref)) from error
@@ -45,6 +47,21 @@ def read_cell(ref: MediaRef) -> bytes:
     if not isinstance(value, bytes):
         raise SkipSample(f"the cell holds a {type(value).__name__}, expected a picture's bytes", str(ref))
     return value
+
+
+def listed_texts(text: str) -> list[str]:
+    """The texts of a list that a table holds as it is written in Python, as VLMEvalKit's tables do.
+
+    Raises:
+        SkipSample: it is no list of texts.
+    """
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        raise SkipSample(f"not a list: {error}") from error
+    if not isinstance(found, list) or not all(isinstance(entry, str) for entry in found):
+        raise SkipSample("expected a list of texts")
+    return found
 
 
 def _decoded(text: str, ref: MediaRef) -> bytes:

@@ -22,6 +22,7 @@ from mm15.evals.scoring.captions import CiderResult, cider, ptb_tokens
 from mm15.evals.scoring.choice import STRATEGIES, choice_letter, extract_choice, final_answer, multiple_choice
 from mm15.evals.scoring.judged import (
     Verdict,
+    hound_score,
     judged_accuracy,
     mm_vet_score,
     qa_verdict,
@@ -71,6 +72,7 @@ from mm15.evals.scoring.yes_no import (
     mme_sums,
     pope,
     pope_answer,
+    true_false,
     yes_no,
     yes_or_no,
     yes_ratio,
@@ -107,6 +109,7 @@ __all__ = [
     "final_answer",
     "fold_width",
     "grounding_accuracy",
+    "hound_score",
     "judged_accuracy",
     "lvis_names",
     "lvis_ref",
@@ -134,6 +137,7 @@ __all__ = [
     "relaxed_accuracy",
     "tabfact",
     "token_f1",
+    "true_false",
     "two_scores",
     "vcg_score",
     "vl_icl",

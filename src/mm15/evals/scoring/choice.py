@@ -8,6 +8,7 @@ import string
 from collections.abc import Callable, Sequence
 
 from mm15.evals.scoring.text import listed
+from mm15.evals.scoring.vqa import without_punctuation
 
 _LETTER_FORMS = (
     re.compile(r"\s*\(?\s*([A-Za-z])\s*[).:]?\s*\.?\s*$"),  # the whole answer: B, (b), B., B)
@@ -72,6 +73,8 @@ def extract_choice(
                           (Mantis-Eval; ``tasks/mantis/utils.py``)
     ``can_infer``         exactly one letter among the words and near the end, else exactly one option's text
                           (VLMEvalKit ``matching_util.py``)
+    ``interleave``        "B. text" in front, else the first letter A to E that is a word, case aside, so "a cat" is A
+                          (MVBench; ``tasks/mvbench/utils.py``, ``mcq_acc``)
     ====================  =============================================================================================
 
     Raises:
@@ -221,6 +224,15 @@ def _can_infer(text: str, letters: str, choices: Sequence[str]) -> str | None:
     return named[0] if len(named) == 1 else None
 
 
+def _interleave(text: str, letters: str, choices: Sequence[str]) -> str | None:
+    front = re.match(r"([A-E])\.\s*.+$", text.strip(), re.IGNORECASE)
+    if front:
+        return front.group(1).upper()
+    text = without_punctuation(text.replace("\n", " ").replace("\t", " ").strip(), "vqav2")
+    word = re.search(r"\b([A-E])\b", text, re.IGNORECASE)
+    return word.group(1).upper() if word else None
+
+
 STRATEGIES: dict[str, Callable[[str, str, Sequence[str]], str | None]] = {
     "first_char": _first_char,
     "letter_dot": _letter_dot,
@@ -231,4 +243,5 @@ STRATEGIES: dict[str, Callable[[str, str, Sequence[str]], str | None]] = {
     "priority": _priority,
     "mantis": _mantis,
     "can_infer": _can_infer,
+    "interleave": _interleave,
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,6 +80,23 @@ def vcg_score(reply: str) -> int | None:
     """
     fields = _fields(reply.strip())
     return _whole(fields.get("score", 0)) if fields is not None else None
+
+
+def hound_score(reply: str) -> float | None:
+    """The score of LLaVA-Hound's judge (arXiv 2404.01258, ``test/inference/utils.py``), 1 to 5: the number after
+    "Score: ", else the most frequent number in the reply, the mean of several equally frequent ones.
+
+    A reply without a number is 1 there and None here; both count as wrong.
+    """
+    stated = re.search(r"Score: (\d+\.?\d*)", reply)
+    if stated:
+        return float(stated.group(1))
+    numbers = Counter(float(number) for number in re.findall(r"\b\d+\.?\d*\b", reply))
+    if not numbers:
+        return None
+    most = max(numbers.values())
+    frequent = [number for number, count in numbers.items() if count == most]
+    return sum(frequent) / len(frequent)
 
 
 def _fields(text: str) -> dict | None:

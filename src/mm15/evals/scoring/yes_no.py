@@ -26,6 +26,20 @@ def yes_no(prediction: str, references: str | Sequence[str]) -> float:
     return float(answer is not None and answer in {yes_or_no(reference) for reference in listed(references)})
 
 
+def true_false(prediction: str, references: str | Sequence[str]) -> float:
+    """1 when the prediction says what a reference says, "True" or "False" (NLVR2, arXiv 1811.00491, whose labels these
+    are): our own reading. Yes counts as true and no as false; an answer with neither or both is wrong.
+    """
+    said = _truth(prediction)
+    return float(said is not None and said in {_truth(reference) for reference in listed(references)})
+
+
+def _truth(text: str) -> bool | None:
+    words = set(re.findall(r"[a-z]+", text.lower()))
+    says = {bool(words & {"true", "yes"}), not words & {"false", "no"}}
+    return says.pop() if len(says) == 1 else None
+
+
 POPE_RULES = ("official", "vlmevalkit", "exact")
 
 
