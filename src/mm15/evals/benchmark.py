@@ -17,6 +17,9 @@ What is left out has a default:
     judge_prompts(answer, item), score(answer, item, replies)
                               for judged benchmarks: what the judge is asked (``judge.Messages``), and the score from
                               its replies; scored only where there is a judge
+    submission(answers, items)
+                              file name → JSON value: what the benchmark's server wants for a split whose right answers
+                              are secret. Where no item has references it is written instead of a score
     perfect(item)             a perfect model's answer; default: the first reference
     constants(items)          answers that look at no picture, to find the best of them; default: common right answers
     FILE                      its one file in the data folder, where it does not have a folder of its own
@@ -77,6 +80,7 @@ class Benchmark:
     score_all: Callable[[Sequence[str], Sequence[Item]], list[dict[str, float]]]
     combine: Combine
     judge_prompts: Callable[[str, Item], list[Messages]] | None
+    submission: Callable[[Sequence[str], Sequence[Item]], dict[str, Any]] | None
     perfect: Callable[[Item], str]
     constants: Callable[[Sequence[Item]], list[str]] | None
     options: type[Strict] | None
@@ -152,6 +156,7 @@ def _filled(module: ModuleType) -> Benchmark:
         score_all=getattr(module, "score_all", score_each),
         combine=getattr(module, "combine", plain_means),
         judge_prompts=judged,
+        submission=getattr(module, "submission", None),
         perfect=getattr(module, "perfect", _first_reference),
         constants=constants or (None if judged else common_answers),
         options=getattr(module, "Options", None),

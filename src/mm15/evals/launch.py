@@ -14,7 +14,7 @@ from mm15.evals.judge import Endpoint, Judge, Recorded
 from mm15.evals.report import pick_examples, write_report
 from mm15.evals.request import Request
 from mm15.evals.results import EvalReport, results_json
-from mm15.evals.run import evaluate, rescore
+from mm15.evals.run import SUBMISSIONS, evaluate, rescore
 from mm15.generate.engine import BATCH_TOKENS
 
 REPORT, JUDGE = "report.html", "judge.jsonl"
@@ -109,6 +109,9 @@ def _tell(job: Job, report: EvalReport) -> Outcome:
     ]
     if report.not_judged:
         lines.append(f"Not judged (name a judge: --judge URL --judge-model NAME): {', '.join(report.not_judged)}")
+    for name, files in report.submissions.items():
+        told = ", ".join(str(Path(job.out) / SUBMISSIONS / file) for file in files)
+        lines.append(f"{name}: not scored, its right answers are secret; submission written: {told}")
     if report.missing:
         lines.append(f"No files for: {', '.join(report.missing)}")
     lines.append(f"Next: open {page}")
