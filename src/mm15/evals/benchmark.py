@@ -172,9 +172,10 @@ def _first_reference(item: Item) -> str:
 
 
 def _fingerprint(module: ModuleType) -> str:
-    """Of the source of the benchmark and of all metrics."""
+    """Of the source of the benchmark, of what benchmarks share, and of all metrics."""
     digest = hashlib.sha256()
+    own = Path(inspect.getfile(module))
     metrics = sorted(Path(inspect.getfile(scoring)).parent.glob("*.py"), key=lambda file: file.name)
-    for file in (Path(inspect.getfile(module)), *metrics):
+    for file in (own, *sorted(own.parent.glob("_*.py")), *metrics):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]

@@ -193,7 +193,7 @@ def _answer(
             finally:
                 clock.reading += time.perf_counter() - start
 
-    most = benchmark.max_new_tokens
+    most = max([benchmark.max_new_tokens, *(item.max_new_tokens for item in items)])
     for group in batches(_timed(readable(), clock), most, batch_tokens):
         start = time.perf_counter()
         generated = generate(model, processor, group, most, batch_tokens=batch_tokens)
