@@ -213,7 +213,8 @@ def read_rows(path: Path, field: str = "") -> Iterator[tuple[int, dict[str, Any]
         DataError: no such file, or unusable rows.
     """
     try:
-        rows = ConcatRows(find_files(path)) if not field else _open(path, field)
+        files = find_files(path)
+        rows = _open(files[0], field) if field else ConcatRows(files)
         for number in range(len(rows)):
             yield number, rows.row(number)
     except (ConfigError, SkipSample) as error:

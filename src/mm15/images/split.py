@@ -89,7 +89,6 @@ class SplitPolicy(Strict):
         return self
 
 
-@lru_cache
 def unsplit(policy: SplitPolicy) -> SplitPolicy:
     """The same rule for pictures that stay whole."""
     return policy.model_copy(update={"mode": SplitMode.NONE})

@@ -4,7 +4,7 @@ A question becomes one pre-training document that the model goes on with: for ev
 prompt and the right answer, a line each; then the picture and the prompt of the question. Demonstrations come from the
 training split. As in OpenFlamingo (``eval/utils.py``), a pool of rows is drawn once, and every question draws its own
 from the pool; both draws depend on the seed and the place of the question only, so that all models see the same. The
-first four of eight demonstrations are those of the four-shot prompt.
+four demonstrations of a four-shot prompt are the first of its eight-shot prompt.
 
 The primary number is the one at the most shots that are asked for (eight by default, by which MM1 chooses between
 recipes); ``<metric>_0shot`` and so on stand beside it.
@@ -30,6 +30,7 @@ from mm15.evals.scoring import cider, few_shot_answer, few_shot_caption, token_f
 from mm15.evals.table import Table, Values, plain_means
 
 Shots = Literal[0, 4, 8, 16]
+MOST = 16
 TEXT_ONLY = 2
 """Demonstrations without their pictures that OpenFlamingo's zero-shot prompt has, after Flamingo."""
 
@@ -139,12 +140,10 @@ def shown_with(at: RowAt, picture: object, asked: str, answers: Sequence[str], g
 def _document(item: Item, number: int, shots: int, pool: Sequence[Item], write: Write, options: Options) -> Item:
     """One question after ``shots`` demonstrations."""
     shown = TEXT_ONLY if shots == 0 and options.style == "openflamingo" else shots
-    chosen = []
-    if shown:
-        dice = numpy_rng(options.seed, "demonstrations", item.sample.source, number)
-        chosen = dice.choice(len(pool), max(shown, *options.shots), replace=False).tolist()[:shown]
+    dice = numpy_rng(options.seed, "demonstrations", item.sample.source, number)
+    chosen = dice.choice(len(pool), min(MOST, len(pool)), replace=False).tolist() if shown else []
     parts: list[Part] = []
-    for place in chosen:
+    for place in chosen[:shown]:
         prompt, right = write(pool[place], options)
         parts += [*(pool[place].sample.images if shots else ()), TextPart(f"{prompt}{right}\n")]
     parts += [*item.sample.images, TextPart(write(item, options)[0])]
