@@ -175,7 +175,8 @@ def _fingerprint(module: ModuleType) -> str:
     """Of the source of the benchmark, of what benchmarks share, and of all metrics."""
     digest = hashlib.sha256()
     own = Path(inspect.getfile(module))
+    shared = sorted(own.parent.glob("_[a-z]*.py"), key=lambda file: file.name)
     metrics = sorted(Path(inspect.getfile(scoring)).parent.glob("*.py"), key=lambda file: file.name)
-    for file in (own, *sorted(own.parent.glob("_*.py")), *metrics):
+    for file in (own, *shared, *metrics):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]

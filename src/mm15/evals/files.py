@@ -166,10 +166,14 @@ class Files:
                 context = RowAt(self.benchmark, Category.GENERAL, key, str(self.folder), number=place, file=file.name)
                 try:
                     row = _belonging(rows, file, number, release, borrowed, {})
+                except (SkipSample, _NoColumn) as error:
+                    problems.append(str(error))
+                    continue
+                try:
                     made = [] if row is None else make(row, context, release)
                     found[place] = [made] if isinstance(made, Item) else list(made)
-                except (SkipSample, _NoColumn) as error:
-                    problems.append(str(error) if isinstance(error, _NoColumn) else f"{file}, row {number}: {error}")
+                except SkipSample as error:
+                    problems.append(f"{file}, row {number}: {error}")
             drawn += [item for place in chosen for item in found.get(place, [])]
         problems += _absent(drawn)
         if problems:
@@ -263,8 +267,11 @@ def _belonging(
         passed.setdefault(name, set()).add(value)
     if others:
         return None
-    for column in release.pictures:
-        row[column] = _addressed(row.get(column), file, number, column, borrowed)
+    try:
+        for column in release.pictures:
+            row[column] = _addressed(row.get(column), file, number, column, borrowed)
+    except SkipSample as error:
+        raise SkipSample(f"{file}, row {number}: {error}") from error
     return row
 
 

@@ -69,6 +69,8 @@ REASONED = (Release(("rationales.jsonl",), ("image", "question", "rationale", "a
 REASONING_TOKENS = 256
 Write = Callable[[Item, Options], tuple[str, str]]
 """A question → the prompt after its picture, and the right answer after that."""
+Line = tuple[ImagePart, TextPart]
+"""A demonstration: its picture, and all that is said about it."""
 
 
 def few_shot(
@@ -108,11 +110,17 @@ def few_shot(
             )
     if problems:
         raise DataError("\n".join(problems))
-    return [
-        _document(item, number, shots, pool, write, options)
-        for number, item in enumerate(items)
-        for shots in options.shots
-    ]
+    lines = [_line(shown, write, options) for shown in pool]
+    documents = []
+    for number, item in enumerate(items):
+        chosen: list[Line] = []
+        if lines:
+            dice = numpy_rng(options.seed, "demonstrations", item.sample.source, number)
+            drawn = dice.choice(len(lines), min(MOST, len(lines)), replace=False)
+            chosen = [lines[place] for place in drawn.tolist()]
+        prompt = TextPart(write(item, options)[0])
+        documents += [_document(item, prompt, shots, chosen, options) for shots in options.shots]
+    return documents
 
 
 def _pool(files: Files, train: Sequence[Release], make: Make, needed: int, options: Options) -> list[Item]:
@@ -137,16 +145,17 @@ def shown_with(at: RowAt, picture: object, asked: str, answers: Sequence[str], g
     return question(at.source, at.number, (at.image(picture), asked.strip()), answers, group=group, **facts)
 
 
-def _document(item: Item, number: int, shots: int, pool: Sequence[Item], write: Write, options: Options) -> Item:
+def _line(item: Item, write: Write, options: Options) -> Line:
+    prompt, right = write(item, options)
+    return item.sample.images[0], TextPart(f"{prompt}{right}\n")
+
+
+def _document(item: Item, prompt: TextPart, shots: int, chosen: Sequence[Line], options: Options) -> Item:
     """One question after ``shots`` demonstrations."""
-    shown = TEXT_ONLY if shots == 0 and options.style == "openflamingo" else shots
-    dice = numpy_rng(options.seed, "demonstrations", item.sample.source, number)
-    chosen = dice.choice(len(pool), min(MOST, len(pool)), replace=False).tolist() if shown else []
-    parts: list[Part] = []
-    for place in chosen[:shown]:
-        prompt, right = write(pool[place], options)
-        parts += [*(pool[place].sample.images if shots else ()), TextPart(f"{prompt}{right}\n")]
-    parts += [*item.sample.images, TextPart(write(item, options)[0])]
+    parts: list[Part] = [part for line in chosen[:shots] for part in line]
+    if shots == 0 and options.style == "openflamingo":
+        parts = [text for _, text in chosen[:TEXT_ONLY]]
+    parts += [*item.sample.images, prompt]
     if options.mixed_resolution:
         pictures = [place for place, part in enumerate(parts) if isinstance(part, ImagePart)]
         for place in pictures[: -options.mixed_resolution]:
@@ -174,6 +183,17 @@ def write_caption(item: Item, options: Options) -> tuple[str, str]:
     """MM1: ``{picture} A photo of {caption}``; OpenFlamingo: ``{picture}Output:{caption}``. The first caption."""
     caption = " ".join(texts(item)[0].split())
     return ("Output:", caption) if options.style == "openflamingo" else (" A photo of", f" {caption}")
+
+
+def caption_list(value: Any) -> list[str]:
+    """The captions in a cell.
+
+    Raises:
+        SkipSample: no list of texts, or none.
+    """
+    if not isinstance(value, list) or not value or not all(isinstance(caption, str) for caption in value):
+        raise SkipSample(f"expected a list of captions, found {str(value)[:80]!r}")
+    return value
 
 
 def caption_scores(answers: Sequence[str], items: Sequence[Item]) -> list[dict[str, float]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from mm15.base.errors import SkipSample
 from mm15.evals.benchmarks import _few_shot
 from mm15.evals.files import Files, Release, RowAt
 from mm15.evals.items import Item
@@ -39,9 +38,7 @@ def make(row: dict[str, Any], at: RowAt, release: Release) -> Item:
     """A picture and its captions."""
     del release
     captions = [sentence.get("raw") for sentence in row["sentences"]]
-    if not captions or not all(isinstance(caption, str) for caption in captions):
-        raise SkipSample(f"'sentences' must hold captions in 'raw', found {str(row['sentences'])[:80]}")
-    return _few_shot.shown_with(at, f"{row['filepath']}/{row['filename']}", "", captions)
+    return _few_shot.shown_with(at, f"{row['filepath']}/{row['filename']}", "", _few_shot.caption_list(captions))
 
 
 Options = _few_shot.Options

@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mm15.base.errors import SkipSample
 from mm15.evals.benchmarks import _few_shot, coco_caption
 from mm15.evals.files import Files, Release, RowAt, read_rows
 from mm15.evals.items import Item
@@ -52,9 +51,7 @@ def read(files: Files) -> list[Item]:
             picture, right = f"val/{row['file_name']}", captions(files.folder / at.file).get(row["id"], [])
         else:
             picture, right = row["image"], row["annotations_captions"]
-        if not right:
-            raise SkipSample("the picture has no captions")
-        return _few_shot.shown_with(at, picture, "", right)
+        return _few_shot.shown_with(at, picture, "", _few_shot.caption_list(right))
 
     return _few_shot.few_shot(
         files, RELEASES, coco_caption.TRAIN, make, _few_shot.write_caption, source=coco_caption.NAME

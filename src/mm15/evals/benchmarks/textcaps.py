@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from mm15.base.errors import SkipSample
 from mm15.evals.benchmarks import _few_shot, coco_caption
 from mm15.evals.files import Files, Release, RowAt
 from mm15.evals.items import Item
@@ -40,20 +39,16 @@ def read(files: Files) -> list[Item]:
 
     def make(row: dict[str, Any], at: RowAt, release: Release) -> Item | list[Item]:
         if release.name != "authors":
-            return _few_shot.shown_with(at, row["image"], "", _captions(row["caption_str"]))
+            return _few_shot.shown_with(at, row["image"], "", _few_shot.caption_list(row["caption_str"]))
         name = (at.file, str(row["image_id"]))
         if name in seen:
             return []  # every row of a picture holds all its captions
         seen.add(name)
-        return _few_shot.shown_with(at, f"train_images/{row['image_id']}.jpg", "", _captions(row["reference_strs"]))
+        return _few_shot.shown_with(
+            at, f"train_images/{row['image_id']}.jpg", "", _few_shot.caption_list(row["reference_strs"])
+        )
 
     return _few_shot.few_shot(files, RELEASES, TRAIN, make, _few_shot.write_caption)
-
-
-def _captions(value: Any) -> list[str]:
-    if not isinstance(value, list) or not value or not all(isinstance(caption, str) for caption in value):
-        raise SkipSample(f"expected a list of captions, found {str(value)[:80]!r}")
-    return value
 
 
 Options = _few_shot.Options

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from mm15.base.errors import ConfigError, DataError
@@ -228,10 +229,26 @@ def test_strange_rows_are_named(tmp_path):
         read("okvqa", tmp_path, shots=[0])
     image = {"filepath": "val2014", "filename": "a.jpg", "split": "test", "sentences": [], "cocoid": 1}
     json_file(tmp_path / "coco-caption" / "dataset_coco.json", {"images": [image], "dataset": "coco"})
-    with pytest.raises(DataError, match="'sentences' must hold captions"):
+    with pytest.raises(DataError, match=r"row 0: expected a list of captions, found '\[\]'"):
         read("coco-caption", tmp_path, shots=[0])
     with pytest.raises(ConfigError, match="shots"):
         read("coco-caption", tmp_path, shots=[3])
+
+
+def test_drawn_rows_are_checked_as_questions_are(root, tmp_path):
+    official("textvqa-few-shot").write(tmp_path / "textvqa-few-shot")
+    train = tmp_path / "textvqa-few-shot" / "data" / "train-00000-of-00001.parquet"
+    pq.write_table(pq.read_table(train).drop_columns(["answers"]), train)
+    with pytest.raises(DataError, match=r"1 problems in .*train-00000.*\n.*no column answers; found image_id"):
+        read("textvqa-few-shot", tmp_path)
+    toolkit(tmp_path / "okvqa", "", "val2014", [["red"] * 10] * 4)
+    toolkit(tmp_path / "okvqa", "", "train2014", [["red"] * 10] * 18)
+    (tmp_path / "okvqa" / "train2014" / "COCO_train2014_000000000012.jpg").unlink()
+    with pytest.raises(DataError, match=r"no picture .*train2014/COCO_train2014_000000000012\.jpg"):
+        read("okvqa", tmp_path)
+    toolkit(tmp_path / "okvqa", "", "train2014", [["red"] * 10] * 7)
+    with pytest.raises(DataError, match="okvqa: 7 rows to draw 8 demonstrations from"):
+        read("okvqa", tmp_path)
 
 
 def test_pictures_are_the_only_parts_that_stay_whole(root):

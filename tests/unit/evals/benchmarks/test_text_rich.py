@@ -11,10 +11,18 @@ import pytest
 from mm15.base.errors import ConfigError, DataError
 from mm15.evals.benchmark import find
 from mm15.evals.items import Item, prompt_text
-from mm15.evals.predictions import Answers, Prediction
+from mm15.evals.launch import Job, launch
+from mm15.evals.predictions import Prediction
 from mm15.evals.report import pick_examples
+from mm15.evals.request import Request
 from mm15.evals.results import item_values, reported, results_json, summary
-from mm15.evals.run import _keep
+from mm15.evals.run import evaluate
+from mm15.images.split import SplitPolicy
+from mm15.model.multimodal import MultimodalModel
+from mm15.model.sizes import SIZES, with_vocab
+from mm15.processor import Processor, ProcessorConfig
+from mm15.text.template import SPECIALS
+from mm15.text.tokenizer import train_tokenizer
 from official import docvqa, infovqa, ocrbench, tabfact, textvqa, wtq
 from official._shared import docowl, json_file, jsonl
 from official_fixture import base64_picture, cell, official, parquet, save_picture, tsv
@@ -137,18 +145,39 @@ def test_a_test_split_becomes_a_submission_and_never_a_score(name: str, folder: 
     items = read(name, tmp_path, split="test")
     assert [item.references for item in items] == [()] * 4
     kept = [Prediction(item.key, "", "", f"a{n}", (), 9, "stop") for n, item in enumerate(items)]
-    kept[3] = replace(kept[3], answer="", error="unreadable")
+    kept[3] = replace(kept[3], answer="a3", error="unreadable")
     report = summary({name: kept}, {name: items}, "paper")
     assert report.scores == [] and report.details == [] and report.constants == {}
     assert report.categories["text_rich"].value is None and name in report.categories["text_rich"].missing
     handed_in = [{"questionId": 57000 + n, "answer": f"a{n}" if n < 3 else ""} for n in range(4)]
     assert report.submissions == {name: {f"{name}-test.json": handed_in}}
-    assert pick_examples(report) == []
+    assert pick_examples(report) == [] and results_json(report)["scores"] == []
+
+
+def test_a_run_over_a_test_split_writes_what_is_to_be_handed_in(tmp_path):
+    rows = [
+        {"questionId": str(57000 + n), "question": "date?", "answers": None, "docId": n, "image": cell(n, 40, 60)}
+        for n in range(4)
+    ]
+    parquet(tmp_path / "docvqa" / "test-00000-of-00001.parquet", rows)
+    config = ProcessorConfig(split=SplitPolicy(tile=16), tokens_per_tile=4, max_tokens=600)
+    processor = Processor(config, train_tokenizer(["what is the date?"], SPECIALS))
+    model = MultimodalModel(with_vocab(SIZES["debug"], processor.tokenizer.vocab_size, processor.image_token))
+    model.init_weights(seed=0)
     out = tmp_path / "out"
-    _keep(out, Answers(out), report)
-    assert json.loads((out / "submissions" / f"{name}-test.json").read_text()) == handed_in
-    assert json.loads((out / "results.json").read_text())["submissions"] == {name: [f"{name}-test.json"]}
-    assert results_json(report)["scores"] == []
+    request = Request(str(tmp_path), ("docvqa",), changes=("docvqa.split=test",), partial=True)
+    report = evaluate(model, processor, request, out)
+    answers = [prediction.answer for prediction in report.predictions["docvqa"]]
+    file = out / "submissions" / "docvqa-test.json"
+    handed_in = [{"questionId": 57000 + n, "answer": answer} for n, answer in enumerate(answers)]
+    assert json.loads(file.read_text()) == handed_in and any(answers)
+    assert json.loads((out / "results.json").read_text())["submissions"] == {"docvqa": ["docvqa-test.json"]}
+    file.unlink()
+    told = launch(Job("", request, str(out), rescore=True))
+    line = f"docvqa: not scored, its right answers are secret; submission written: {file}"
+    assert told is not None and line in told.text
+    assert json.loads(file.read_text()) == handed_in
+    assert "Not scored, to be handed in: docvqa (docvqa-test.json)" in (out / "report.html").read_text()
 
 
 def test_options_of_documents_are_checked(tmp_path):
