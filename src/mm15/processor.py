@@ -22,7 +22,7 @@ from mm15.base.config import Strict, fingerprint
 from mm15.base.errors import SkipSample
 from mm15.base.types import ImagePart, Region, Sample
 from mm15.images.pixels import picture_size
-from mm15.images.split import WHOLE, Indicator, SplitPolicy, TileSlot, split_image, tile_layout
+from mm15.images.split import WHOLE, Indicator, SplitPolicy, TileSlot, split_image, tile_layout, unsplit
 from mm15.images.tensors import open_pixels
 from mm15.io.media import read_bytes
 from mm15.text.regions import write_region
@@ -70,6 +70,10 @@ class _Picture:
     height: int
     data: bytes | None
 
+    def policy(self, policy: SplitPolicy) -> SplitPolicy:
+        """The rule by which it is split."""
+        return policy if self.part.split else unsplit(policy)
+
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
@@ -78,6 +82,8 @@ class _Plan:
     spans: list[Span]
     pictures: list[_Picture]
     slots: list[list[TileSlot]]
+    splitting: int
+    """Pictures that may be split."""
 
 
 class Processor:
@@ -182,8 +188,9 @@ class Processor:
             return write_region(region, pictures[region.image].width, pictures[region.image].height)
 
         spans = layout(sample.messages, self.config.template, self.tokenizer, region_text, answering)
-        slots = [tile_layout(picture.height, picture.width, policy, len(images)) for picture in pictures]
-        plan = _Plan(spans, pictures, slots)
+        splitting = sum(part.split for part in images)
+        slots = [tile_layout(shown.height, shown.width, shown.policy(policy), splitting) for shown in pictures]
+        plan = _Plan(spans, pictures, slots, splitting)
         cost = self._cost(plan, policy)
         if cost.tokens > self.config.max_tokens:
             raise SkipSample(
@@ -235,7 +242,7 @@ class Processor:
                     f"{height} (width×height); correct the row or leave the size out",
                     picture.name,
                 )
-            tiles.append(split_image(pixels_CHW, policy, len(plan.pictures)).tiles_NCHW)
+            tiles.append(split_image(pixels_CHW, picture.policy(policy), plan.splitting).tiles_NCHW)
         return tiles[0] if len(tiles) == 1 else torch.cat(tiles)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import random
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -139,6 +140,7 @@ def test_text_only() -> None:
 def random_sample(dice: random.Random, num_pictures: int) -> Sample:
     """Turns with text and pictures of random sizes, the last one with regions on them."""
     pictures = [picture(dice.randint(1, 90), dice.randint(1, 90), dice.random() < 0.5) for _ in range(num_pictures)]
+    pictures = [replace(part, split=dice.random() < 0.7) for part in pictures]
     regions: list[Part | str] = []
     for number, part in enumerate(pictures):
         x, y = Image.open(io.BytesIO(part.media.data or b"")).size
@@ -165,6 +167,19 @@ def test_count_equals_encode(mode: SplitMode, indicator: Indicator) -> None:
             assert door.count(mixed, answering) == Cost(encoded.num_tokens, encoded.num_tiles)
             pack([encoded], door.image_token, PER_TILE).check()
             assert learned(encoded).endswith("" if answering else "Well.<|end|>")
+
+
+def test_pictures_that_stay_whole_let_the_others_be_split() -> None:
+    door = processor(indicator=Indicator.INDEX, overview=Overview.NONE)
+    small = [replace(picture(32, 24, stated=False, color=color), split=False) for color in ("red", "lime", "blue")]
+    mixed = sample(document(small[0], "A", small[1], "B", small[2], "C", picture(16, 80), "D"))
+    encoded = door.encode(mixed)
+    assert shown(encoded) == ("<|bos|>(0,0,0)•A(1,0,0)•B(2,0,0)•C(3,1,1)•(3,2,1)•(3,3,1)•(3,4,1)•(3,5,1)•D<|end|>")
+    assert encoded.tiles_NCHW[:3, :, 0, 0].tolist() == [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
+    assert door.count(mixed) == Cost(encoded.num_tokens, 8)
+    pack([encoded], door.image_token, PER_TILE).check()
+    whole = sample(document(*(part for shown in small for part in (replace(shown, split=True), "A")), picture(16, 80)))
+    assert door.encode(whole).num_tiles == 4, "with all four to be split none is"
 
 
 def test_count_does_not_touch_pictures_of_stated_size() -> None:

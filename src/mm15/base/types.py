@@ -96,11 +96,17 @@ class TextPart:
 
 @dataclass(frozen=True, slots=True)
 class ImagePart:
-    """One picture. ``width`` and ``height`` are of the oriented original; 0 means: read them from the header."""
+    """One picture. ``width`` and ``height`` are of the oriented original; 0 means: read them from the header.
+
+    Without ``split`` it is seen as a whole, in one tile, whatever the splitting rule says, and does not count towards
+    the number of pictures up to which a sample is split: so the last pictures of a long prompt can be sharp (MM1,
+    mixed-resolution few-shot).
+    """
 
     media: MediaRef
     width: int = 0
     height: int = 0
+    split: bool = True
 
 
 @dataclass(frozen=True, slots=True)

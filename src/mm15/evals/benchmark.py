@@ -19,6 +19,9 @@ What is left out has a default:
                               its replies; scored only where there is a judge
     judge_all(answers, items) what the judge is asked about every answer, where that depends on other answers (pairs of
                               questions); default: ``judge_prompts`` of each
+    submission(answers, items)
+                              file name → JSON value: what the benchmark's server wants for a split whose right answers
+                              are secret. Where no item has references it is written instead of a score
     perfect(item)             a perfect model's answer; default: the first reference
     constants(items)          answers that look at no picture, to find the best of them; default: common right answers
     FILE                      its one file in the data folder, where it does not have a folder of its own
@@ -80,6 +83,7 @@ class Benchmark:
     combine: Combine
     judge_prompts: Callable[[str, Item], list[Messages]] | None
     judge_all: Callable[[Sequence[str], Sequence[Item]], list[list[Messages]]]
+    submission: Callable[[Sequence[str], Sequence[Item]], dict[str, Any]] | None
     perfect: Callable[[Item], str]
     constants: Callable[[Sequence[Item]], list[str]] | None
     options: type[Strict] | None
@@ -160,6 +164,7 @@ def _filled(module: ModuleType) -> Benchmark:
         combine=getattr(module, "combine", plain_means),
         judge_prompts=judged,
         judge_all=getattr(module, "judge_all", judge_each),
+        submission=getattr(module, "submission", None),
         perfect=getattr(module, "perfect", _first_reference),
         constants=constants or (None if judged else common_answers),
         options=getattr(module, "Options", None),

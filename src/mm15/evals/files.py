@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mm15.base.errors import ConfigError, DataError, SkipSample
+from mm15.base.rng import numpy_rng
 from mm15.base.types import Category, ImagePart, VideoPart
 from mm15.datasets._context import RowContext
 from mm15.evals.items import Item
@@ -143,6 +144,47 @@ class Files:
             raise DataError(_told(self.benchmark, files[0], problems or ["no rows"]))
         return items
 
+    def draw(self, releases: Sequence[Release], make: Make, count: int, seed: int) -> list[Item]:
+        """Items of ``count`` rows drawn at random, in the order of the draw; the other rows are not read.
+
+        The draw depends on ``seed``, the benchmark's name and the number of rows only. Where there are fewer rows, all
+        are drawn. ``make`` gives one item; no item passes the row over, and another is drawn.
+
+        Raises:
+            DataError: see ``items``.
+        """
+        release, files = self.release(releases)
+        try:
+            opened = [(file, rows := _open(file, release.field, release.form), _Borrowed(rows)) for file in files]
+        except ConfigError as error:
+            raise DataError(_told(self.benchmark, files[0], error.problems)) from error
+        places = [(shard, number) for shard, (_, rows, _) in enumerate(opened) for number in range(len(rows))]
+        order = numpy_rng(seed, "rows", self.benchmark).permutation(len(places)).tolist()
+        drawn: list[Item] = []
+        problems: list[str] = []
+        while order and len(drawn) < count and not problems:
+            chosen, order = order[: count - len(drawn)], order[count - len(drawn) :]
+            found: dict[int, list[Item]] = {}
+            for place in sorted(chosen):  # in the order of the files, because Parquet is decoded by groups
+                (file, rows, borrowed), number = opened[places[place][0]], places[place][1]
+                key = f"{self.benchmark}/drawn/{place}"
+                context = RowAt(self.benchmark, Category.GENERAL, key, str(self.folder), number=place, file=file.name)
+                try:
+                    row = _belonging(rows, file, number, release, borrowed, {})
+                except (SkipSample, _NoColumn) as error:
+                    problems.append(str(error))
+                    continue
+                try:
+                    made = [] if row is None else make(row, context, release)
+                    found[place] = [made] if isinstance(made, Item) else list(made)
+                except SkipSample as error:
+                    problems.append(f"{file}, row {number}: {error}")
+            drawn += [item for place in chosen for item in found.get(place, [])]
+        problems += _absent(drawn)
+        if problems:
+            raise DataError(_told(self.benchmark, files[0], list(dict.fromkeys(problems))))
+        return drawn
+
     def _rows(
         self, release: Release, files: Sequence[Path], problems: list[str]
     ) -> Iterator[tuple[Path, int, dict[str, Any]]]:
@@ -158,28 +200,16 @@ class Files:
             borrowed = _Borrowed(rows)
             for number in range(len(rows)):
                 try:
-                    row = rows.row(number)
+                    row = _belonging(rows, file, number, release, borrowed, passed)
+                except _NoColumn as error:
+                    problems.append(str(error))
+                    break  # the others of this file would say the same
                 except SkipSample as error:
                     problems.append(str(error))
                     continue
-                missing = [name for name in (*release.columns, *release.only) if name not in row]
-                if missing:
-                    told = f"{file}: no column {', '.join(missing)}; found {', '.join(map(str, row))}"
-                    problems.append(told)
-                    break  # the others of this file would say the same
-                others = {name: str(row[name]) for name, value in release.only.items() if row[name] != value}
-                if others:
-                    for name, value in others.items():
-                        passed.setdefault(name, set()).add(value)
-                    continue
-                kept += 1
-                try:
-                    for column in release.pictures:
-                        row[column] = _addressed(row.get(column), file, number, column, borrowed)
-                except SkipSample as error:
-                    problems.append(f"{file}, row {number}: {error}")
-                    continue
-                yield file, number, row
+                if row is not None:
+                    kept += 1
+                    yield file, number, row
         if not kept and passed:
             found = "; ".join(f"{name}: {', '.join(sorted(values)[:8])}" for name, values in passed.items())
             problems.append(f"no row with {dict(release.only)}, another split or subset? Found {found}")
@@ -192,7 +222,8 @@ def read_rows(path: Path, field: str = "") -> Iterator[tuple[int, dict[str, Any]
         DataError: no such file, or unusable rows.
     """
     try:
-        rows = ConcatRows(find_files(path)) if not field else _open(path, field)
+        files = find_files(path)
+        rows = _open(files[0], field) if field else ConcatRows(files)
         for number in range(len(rows)):
             yield number, rows.row(number)
     except (ConfigError, SkipSample) as error:
@@ -242,6 +273,36 @@ class _Borrowed:
         if index not in self._numbers:
             raise SkipSample(f"the picture is that of index {index}, and there is no such row")
         return self._numbers[index]
+
+
+class _NoColumn(Exception):
+    """A file lacks columns."""
+
+
+def _belonging(
+    rows: Rows, file: Path, number: int, release: Release, borrowed: _Borrowed, passed: dict[str, set[str]]
+) -> dict[str, Any] | None:
+    """A row with its pictures as addresses; None where it belongs to others, whose values join ``passed``.
+
+    Raises:
+        SkipSample: it cannot be read.
+        _NoColumn: it lacks columns.
+    """
+    row = rows.row(number)
+    missing = [name for name in (*release.columns, *release.only) if name not in row]
+    if missing:
+        raise _NoColumn(f"{file}: no column {', '.join(missing)}; found {', '.join(map(str, row))}")
+    others = {name: str(row[name]) for name, value in release.only.items() if row[name] != value}
+    for name, value in others.items():
+        passed.setdefault(name, set()).add(value)
+    if others:
+        return None
+    try:
+        for column in release.pictures:
+            row[column] = _addressed(row.get(column), file, number, column, borrowed)
+    except SkipSample as error:
+        raise SkipSample(f"{file}, row {number}: {error}") from error
+    return row
 
 
 def _addressed(value: Any, file: Path, row: int, column: str, borrowed: _Borrowed) -> Any:

@@ -46,6 +46,8 @@ class Item:
     """What it shares with other items (a picture, a clip): they are drawn together when errors are estimated."""
     facts: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """What the metric needs beside the references: options shown, type of answer, precision."""
+    max_new_tokens: int = 0
+    """The longest answer, where it may be longer than the benchmark's others."""
 
     @property
     def key(self) -> str:

@@ -16,7 +16,7 @@ from mm15.evals.judge import Endpoint, Judge, Recorded
 from mm15.evals.report import pick_examples, write_report
 from mm15.evals.request import Request
 from mm15.evals.results import EvalReport, results_json
-from mm15.evals.run import RESULTS, evaluate, rescore
+from mm15.evals.run import RESULTS, SUBMISSIONS, evaluate, rescore
 from mm15.evals.standing import Other
 from mm15.generate.engine import BATCH_TOKENS
 
@@ -131,6 +131,9 @@ def _tell(job: Job, report: EvalReport) -> Outcome:
     ]
     if report.not_judged:
         lines.append(f"Not judged (name a judge: --judge URL --judge-model NAME): {', '.join(report.not_judged)}")
+    for name, files in report.submissions.items():
+        told = ", ".join(str(Path(job.out) / SUBMISSIONS / file) for file in files)
+        lines.append(f"{name}: not scored, its right answers are secret; submission written: {told}")
     if report.missing:
         lines.append(f"No files for: {', '.join(report.missing)}")
     lines.append(f"Next: open {page}")

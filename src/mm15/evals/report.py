@@ -18,7 +18,7 @@ from mm15.evals.predictions import Prediction
 from mm15.evals.results import EvalReport
 from mm15.evals.standing import TITLES, Other, abilities, against, beside_paper, failure_table, speed_table
 from mm15.images.pixels import open_picture
-from mm15.images.split import SplitPolicy, choose_grid, tile_borders
+from mm15.images.split import SplitPolicy, choose_grid, tile_borders, unsplit
 from mm15.io.atomic import write_atomic
 from mm15.io.media import read_bytes
 from mm15.pages.charts import bars, curves
@@ -57,6 +57,8 @@ def pick_examples(report: EvalReport, best: int = 2, worst: int = 2) -> list[Exa
     """The best and the worst answers of every benchmark, best first; ties in file order, spread over the tasks."""
     examples = []
     for name, predictions in report.predictions.items():
+        if name in report.submissions:
+            continue  # nothing says how good they are
         benchmark = find(name)
         seen: dict[tuple[str, float], int] = {}
         ranked = []
@@ -167,6 +169,9 @@ def _scores(results: Mapping[str, Any], notes: Sequence[str]) -> tuple[Html, ...
     parts.append(failure_table(results))
     if speed := speed_table(results):
         parts.append(speed)
+    if submissions := results.get("submissions"):
+        told = (f"{name} ({', '.join(files)})" for name, files in submissions.items())
+        parts.append(paragraph("Not scored, to be handed in: " + "; ".join(told)))
     return tuple(parts)
 
 
@@ -218,8 +223,9 @@ def _picture(example: Example, policy: SplitPolicy | None) -> Html:
             opened = open_picture(read_bytes(image.media), str(image.media), image.media.frame, dpi=image.media.dpi)
         except SkipSample as error:
             return Html(f'<p class="quiet">{content(str(error))}</p>')
-        split = policy is not None and len(images) <= policy.max_split_images
-        grid = choose_grid(opened.height, opened.width, policy) if split and policy is not None else None
+        rule = policy if policy is None or image.split else unsplit(policy)
+        splitting = sum(part.split for part in images)
+        grid = choose_grid(opened.height, opened.width, rule, splitting) if rule is not None else None
         caption = f"{opened.width}×{opened.height} px"
         if grid is not None and grid.rows * grid.cols > 1:
             caption += f", {grid.rows}×{grid.cols} sub-images"

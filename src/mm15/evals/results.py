@@ -96,6 +96,8 @@ class EvalReport:
     """Benchmarks that were answered but need a judge."""
     judge: str
     """Its name, if there was one."""
+    submissions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Benchmark whose right answers are secret, so that it has no score here → file name → what to hand in."""
     missing: list[str] = field(default_factory=list)
     """Benchmarks that were asked for and have no files."""
     speeds: dict[str, Speed] = field(default_factory=dict)
@@ -116,13 +118,17 @@ def summary(
         DataError: a question without an answer, with two, or an answer to no question.
     """
     scores, details, not_judged = [], [], []
-    constants, scored = {}, {}
+    constants, scored, submissions = {}, {}, {}
     for name, answered in predictions.items():
         benchmark = find(name)
         asked = items[name]
         check_once(name, [kept.key for kept in answered], [item.key for item in asked])
         if benchmark.judge_prompts and not any(kept.replies for kept in answered):
             not_judged.append(name)
+            scored[name] = list(answered)
+            continue
+        if benchmark.submission and not any(item.references for item in asked):
+            submissions[name] = benchmark.submission(_answers(answered), asked)
             scored[name] = list(answered)
             continue
         values = item_values(benchmark, answered, asked)
@@ -137,13 +143,13 @@ def summary(
     categories = category_scores(suite, {score.benchmark: score.value for score in scores}, readings)
     return EvalReport(
         scores, details, constants, scored, {name: list(asked) for name, asked in items.items()}, categories,
-        mmbase(categories), not_judged, judge,
+        mmbase(categories), not_judged, judge, submissions,
     )  # fmt: skip
 
 
 def item_values(benchmark: Benchmark, answered: Sequence[Prediction], items: Sequence[Item]) -> list[dict[str, float]]:
     """metric → value of every item. An answer with an error is scored as silence."""
-    answers = ["" if kept.error else kept.answer for kept in answered]
+    answers = _answers(answered)
     if benchmark.judge_prompts is None:
         return benchmark.score_all(answers, items)
     return [
@@ -151,20 +157,23 @@ def item_values(benchmark: Benchmark, answered: Sequence[Prediction], items: Seq
     ]
 
 
+def _answers(answered: Sequence[Prediction]) -> list[str]:
+    return ["" if kept.error else kept.answer for kept in answered]
+
+
 def reported(benchmark: Benchmark, values: Sequence[Mapping[str, float]], items: Sequence[Item]) -> list[Score]:
-    """The primary number, then the others, then the primary per-item metric of every task where there are several."""
+    """The primary number, then the others, then the primary per-item metric of every task where several have it."""
     tasks = [item.task for item in items]
     clusters = [item.group or item.key for item in items]
     table = Table(values, tasks)
     found = estimate(table, clusters, benchmark.combine, benchmark.name)
     order = [benchmark.metric, *(metric for metric in found if metric != benchmark.metric)]
     scores = [_score(benchmark, metric, table, found[metric]) for metric in order]
-    if len(table.tasks) > 1 and benchmark.metric in table.metrics:
-        for task in table.tasks:
+    tasked = [task for task in table.tasks if benchmark.metric in table.metrics and table.count(benchmark.metric, task)]
+    if len(tasked) > 1:
+        for task in tasked:
             chosen = [number for number, named in enumerate(tasks) if named == task]
             rows = [values[number] for number in chosen if benchmark.metric in values[number]]
-            if not rows:
-                continue
             part = Table(rows, [task] * len(rows))
             own = [clusters[number] for number in chosen if benchmark.metric in values[number]]
             one = estimate(part, own, lambda t: {benchmark.metric: 100 * t.mean(benchmark.metric)}, benchmark.name)
@@ -252,6 +261,7 @@ def results_json(report: EvalReport, untrained: EvalReport | None = None) -> dic
         "details": [_score_json(score) for score in report.details],
         "missing": report.missing,
         "not_judged": report.not_judged,
+        "submissions": {name: list(files) for name, files in report.submissions.items()},
         "judge": report.judge or None,
         "partial": report.partial,
         "speed": {name: speed.to_json() for name, speed in report.speeds.items()},

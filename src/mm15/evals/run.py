@@ -2,8 +2,9 @@
 
 A question whose picture cannot be read counts as wrong and stays in n. Beside each score stands what the best constant
 answer would get. Nothing is left out silently: a benchmark without its files is listed as missing, one without its
-judge as not judged, and a category or MMBase that needs it is empty. An evaluation that was interrupted goes on where
-it stopped; one that is finished can be scored again without a model.
+judge as not judged, one whose right answers are secret as a submission to hand in, and a category or MMBase that needs
+it is empty. An evaluation that was interrupted goes on where it stopped; one that is finished can be scored again
+without a model.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from mm15.io.atomic import write_atomic
 from mm15.model.multimodal import MultimodalModel
 from mm15.processor import Processor
 
-REQUEST, RESULTS = "evaluation.json", "results.json"
+REQUEST, RESULTS, SUBMISSIONS = "evaluation.json", "results.json", "submissions"
 
 
 def evaluate(
@@ -49,7 +50,7 @@ def evaluate(
     return the same report; they need one ``out`` that all of them see.
 
     Args:
-        out: folder for ``predictions/``, ``results.json`` and the request; None writes nothing.
+        out: folder for ``predictions/``, ``submissions/``, ``results.json`` and the request; None writes nothing.
         resume: go on with what ``out`` holds; without it a folder that holds answers is refused.
         judge: gives the scores of judged benchmarks; without one they are reported as not judged.
         batch_tokens: places of the decoder's cache.
@@ -136,11 +137,14 @@ def _in_order(answers: Answers, name: str, asked: Sequence[Item]) -> list[Predic
 
 
 def _keep(folder: Path | None, answers: Answers, report: EvalReport) -> None:
-    """Predictions with their scores, and the results."""
+    """Predictions with their scores, submissions, and the results."""
     if folder is None or not is_first():
         return
     for name, kept in report.predictions.items():
         answers.whole(name, kept)
+    for files in report.submissions.values():
+        for file, value in files.items():
+            write_atomic(folder / SUBMISSIONS / file, json.dumps(value, ensure_ascii=False))
     write_atomic(folder / RESULTS, json.dumps(results_json(report), indent=1))
 
 
@@ -189,7 +193,7 @@ def _answer(
             finally:
                 clock.reading += time.perf_counter() - start
 
-    most = benchmark.max_new_tokens
+    most = max([benchmark.max_new_tokens, *(item.max_new_tokens for item in items)])
     for group in batches(_timed(readable(), clock), most, batch_tokens):
         start = time.perf_counter()
         generated = generate(model, processor, group, most, batch_tokens=batch_tokens)

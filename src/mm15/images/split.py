@@ -79,7 +79,7 @@ class SplitPolicy(Strict):
     overview: Overview = Overview.AFTER
     indicator: Indicator = Indicator.INDEX
     max_split_images: int = Field(default=2, ge=0)
-    """A sample with more pictures than this is not split."""
+    """A sample with more pictures than this is not split; those that never are (``ImagePart.split``) do not count."""
     pad_color: tuple[Channel, Channel, Channel] = (123, 117, 104)
     """RGB of the padding: CLIP's mean."""
 
@@ -87,6 +87,11 @@ class SplitPolicy(Strict):
     def _has_grids(self) -> Self:
         candidate_grids(self.n_min, self.n_max)
         return self
+
+
+def unsplit(policy: SplitPolicy) -> SplitPolicy:
+    """The same rule for pictures that stay whole."""
+    return policy.model_copy(update={"mode": SplitMode.NONE})
 
 
 @dataclass(frozen=True, slots=True)

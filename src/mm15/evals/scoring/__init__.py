@@ -18,7 +18,7 @@ from mm15.evals.scoring.boxes import (
     phrase_key,
     phrase_recall,
 )
-from mm15.evals.scoring.captions import CiderResult, cider, ptb_tokens
+from mm15.evals.scoring.captions import CiderResult, cider, few_shot_caption, ptb_tokens
 from mm15.evals.scoring.choice import STRATEGIES, choice_letter, extract_choice, final_answer, multiple_choice
 from mm15.evals.scoring.judged import (
     Verdict,
@@ -106,6 +106,7 @@ __all__ = [
     "exact_match",
     "extract_choice",
     "few_shot_answer",
+    "few_shot_caption",
     "final_answer",
     "fold_width",
     "grounding_accuracy",

@@ -102,3 +102,20 @@ def cider(
                 score += penalty * shared / norms / 4 if norms else 0.0
         scores.append(10 * score / len(captions))
     return CiderResult(sum(scores) / len(scores), tuple(scores))
+
+
+def few_shot_caption(text: str, rule: str = "mm1") -> str:
+    """The caption in a continuation of a few-shot prompt, before the model goes on with a picture of its own.
+
+    ``rule="mm1"`` is the first line that says something (arXiv 2403.09611). ``rule="openflamingo"`` cuts at the first
+    "Output", the word before its captions, and drops double quotes (``postprocess_captioning_generation`` of its
+    ``coco_metric.py``, and ``evaluate.py``). White space around is removed.
+
+    Raises:
+        ValueError: another ``rule``.
+    """
+    if rule == "openflamingo":
+        return text.split("Output", 1)[0].replace('"', "").strip()
+    if rule != "mm1":
+        raise ValueError(f"rule must be 'mm1' or 'openflamingo', found {rule!r}")
+    return text.lstrip().split("\n", 1)[0].strip()
