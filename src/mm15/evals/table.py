@@ -75,7 +75,7 @@ class Table:
         """
         mask = self._mask(metric, task)
         weights_RM = self._weights_RN[:, mask]
-        totals = weights_RM.sum(axis=1)
+        totals = weights_RM.sum(axis=1, dtype=np.float64)
         return (weights_RM @ self._values[metric][mask]) / np.maximum(totals, 1e-300)
 
     def count(self, metric: str, task: str | None = None) -> int:
