@@ -39,6 +39,7 @@ class Release:
         only: column → value of the rows that belong to this benchmark; the others are passed over.
         field: where the rows lie in a JSON object.
         name: tells shapes apart in the benchmark's own code.
+        open: makes the rows of a file that is not one of rows (a pickle, a split list of a folder of small files).
     """
 
     files: tuple[str, ...]
@@ -48,6 +49,7 @@ class Release:
     only: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     field: str = ""
     name: str = ""
+    open: Callable[[Path], Rows] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ class Files:
         """
         for release in releases:
             for pattern in release.files:
-                found = sorted(file for file in self.folder.glob(pattern) if file.is_file() and kind_of(file))
+                there = (file for file in self.folder.glob(pattern) if file.is_file())
+                found = sorted(file for file in there if release.open or kind_of(file))
                 if found:
                     return release, found
         looked = " or ".join(pattern for release in releases for pattern in release.files)
@@ -146,12 +149,13 @@ class Files:
         kept = 0
         for file in files:
             try:
-                rows = _open(file, release.field)
+                rows = release.open(file) if release.open else _open(file, release.field)
+                count = len(rows)
             except ConfigError as error:
                 problems += error.problems
                 continue
             borrowed = _Borrowed(rows)
-            for number in range(len(rows)):
+            for number in range(count):
                 try:
                     row = rows.row(number)
                 except SkipSample as error:
