@@ -44,6 +44,7 @@ class Release:
         form: what a JSON file holds where its name does not say: ``lines`` (a row per line), or ``keyed`` (an object
             whose fields are the rows; a row's name becomes its column ``key``).
         name: tells shapes apart in the benchmark's own code.
+        open: makes the rows of a file that is not one of rows (a pickle, a split list of a folder of small files).
     """
 
     files: tuple[str, ...]
@@ -54,6 +55,7 @@ class Release:
     field: str = ""
     form: str = ""
     name: str = ""
+    open: Callable[[Path], Rows] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,8 @@ class Files:
         """
         for release in releases:
             for pattern in release.files:
-                found = sorted(file for file in self.folder.glob(pattern) if file.is_file() and kind_of(file))
+                there = (file for file in self.folder.glob(pattern) if file.is_file())
+                found = sorted(file for file in there if release.open or kind_of(file))
                 if found:
                     return release, found
         looked = " or ".join(pattern for release in releases for pattern in release.files)
@@ -155,7 +158,7 @@ class Files:
         """
         release, files = self.release(releases)
         try:
-            opened = [(file, rows := _open(file, release.field, release.form), _Borrowed(rows)) for file in files]
+            opened = [(file, rows := _opened(file, release), _Borrowed(rows)) for file in files]
         except ConfigError as error:
             raise DataError(_told(self.benchmark, files[0], error.problems)) from error
         places = [(shard, number) for shard, (_, rows, _) in enumerate(opened) for number in range(len(rows))]
@@ -193,12 +196,13 @@ class Files:
         kept = 0
         for file in files:
             try:
-                rows = _open(file, release.field, release.form)
+                rows = _opened(file, release)
+                count = len(rows)
             except ConfigError as error:
                 problems += error.problems
                 continue
             borrowed = _Borrowed(rows)
-            for number in range(len(rows)):
+            for number in range(count):
                 try:
                     row = _belonging(rows, file, number, release, borrowed, passed)
                 except _NoColumn as error:
@@ -228,6 +232,10 @@ def read_rows(path: Path, field: str = "") -> Iterator[tuple[int, dict[str, Any]
             yield number, rows.row(number)
     except (ConfigError, SkipSample) as error:
         raise DataError(str(error)) from error
+
+
+def _opened(file: Path, release: Release) -> Rows:
+    return release.open(file) if release.open else _open(file, release.field, release.form)
 
 
 def _open(file: Path, field: str, form: str = "") -> Rows:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from mm15.base.types import Box, Point
+from mm15.text.regions import parse_regions
 
 BoxLike = Box | Sequence[float]
 """A rectangle: a ``Box`` or the four numbers x1, y1, x2, y2."""
@@ -75,6 +76,44 @@ def phrase_key(phrase: str) -> str:
     """A phrase as Ferret compares the names in an answer with those asked for: case and punctuation do not matter."""
     phrase = re.sub(r"\s*(['\",.;!?|:])\s*", r"\1 ", phrase.lower())
     return " ".join(re.sub(r"[^\w\s]", "", phrase).split())
+
+
+def named_boxes(answer: str, width: int, height: int) -> list[tuple[str, Box]]:
+    """(name, box in pixels) of every box in an answer: ``a dog [..], a cat [..]``; the picture's size in pixels.
+
+    As Ferret's ``eval_flickr_entities.py`` reads them: the name is all that stands before a box; after another box it
+    begins behind the first of ``. , ; ! ?``. There a broken box spoils the answer; here it is only left out.
+    """
+    named, end = [], 0
+    for found in parse_regions(answer, width, height):
+        between = answer[end : found.start]
+        if end:
+            between = re.split(r"[.,;!?]", between, maxsplit=1)[-1]
+        end = found.end
+        if isinstance(found.region, Box):
+            named.append((between.rpartition("]")[2].strip(), found.region))
+    return named
+
+
+def listing_f1(
+    predictions: Sequence[tuple[str, BoxLike]], references: Sequence[tuple[str, BoxLike]], threshold: float = 0.5
+) -> float:
+    """F1 of a list of named boxes: a name (``phrase_key``) with IoU >= threshold is right, each reference once.
+
+    For Ferret-UI's widget listing, whose published rule is not known: this one is ours. Without references or without
+    predictions it is 0.
+    """
+    open_ones, right = list(references), 0
+    for name, box in predictions:
+        fit = [
+            number
+            for number, (other, wanted) in enumerate(open_ones)
+            if phrase_key(name) == phrase_key(other) and box_iou(box, wanted) >= threshold
+        ]
+        if fit:
+            del open_ones[fit[0]]
+            right += 1
+    return 2 * right / (len(predictions) + len(references)) if predictions and references else 0.0
 
 
 def centre_in_box(prediction: BoxLike | PointLike, reference: BoxLike) -> float:

@@ -39,6 +39,23 @@ def ratio_of_means(pairs: Sequence[tuple[float, float]]) -> float:
     return sum(pair[1] for pair in pairs) / reference
 
 
+def ferret_bench_answer(answer: str, category: str) -> str:
+    """An answer as the judge of Ferret-Bench sees it (``eval_gpt_review_3newclass.py``): boxes from 0 to 1000 become
+    ``[0.100, 0.200, 0.500, 0.600]`` in ``ground_conv`` and go, with the space before them, in the two refer categories.
+
+    A bracket that is no box of four numbers goes in ``ground_conv`` too; the published code stops there.
+    """
+    if category != "ground_conv":
+        return re.sub(r" ?\[.*?\]", "", answer)
+
+    def scaled(match: re.Match[str]) -> str:
+        numbers = [_number(text) for text in match[1].split(",")]
+        known = [number / 1000 for number in numbers if number is not None]
+        return f"[{', '.join(f'{number:.3f}' for number in known)}]" if len(known) == len(numbers) == 4 else ""
+
+    return re.sub(r"\[(.*?)\]", scaled, answer)
+
+
 def mm_vet_score(reply: str) -> float | None:
     """MM-Vet (arXiv 2308.02490): the first word of the reply as a number from 0.0 to 1.0."""
     score = _number(reply.strip().split(" ")[0].strip())

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from mm15.evals.scoring.text import listed
 from mm15.evals.scoring.vqa import without_punctuation
 
@@ -130,6 +132,14 @@ def binary_f1_of(counts: BinaryCounts) -> float:
     """F1 of the class yes: 2PR / (P + R), and 0 where both are 0."""
     missed = counts.yes_wrong + counts.no_wrong + counts.unread_yes
     return _share(2 * counts.yes_right, 2 * counts.yes_right + missed)
+
+
+def f1_of_shares(right: np.ndarray, wrong: np.ndarray, missed: np.ndarray) -> np.ndarray:
+    """F1 from shares of all items: true positives, false positives and false negatives; 0 where all three are 0.
+
+    Elementwise, for draws of items: arrays [R].
+    """
+    return 2 * right / np.maximum(2 * right + wrong + missed, 1e-300)
 
 
 def yes_ratio(counts: BinaryCounts) -> float:

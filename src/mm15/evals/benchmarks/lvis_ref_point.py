@@ -1,0 +1,27 @@
+"""LVIS-Ref of Ferret (arXiv 2310.07704), by point: which of two things lies there, by a name that stands in the answer.
+
+Files, question and rules: ``_lvis``.
+"""
+
+from __future__ import annotations
+
+from mm15.evals.benchmarks import _lvis
+from mm15.evals.files import Files
+from mm15.evals.items import Item
+
+NAME = "lvis-ref-point"
+SUITE = "paper"
+CATEGORY = "refer_ground"
+METRIC = "ferret_compat"
+SPLIT = "val"
+MAX_NEW_TOKENS = 64
+CHECKS = _lvis.CHECKS
+Options = _lvis.Options
+
+
+def read(files: Files) -> list[Item]:
+    """The questions, each about a point."""
+    return _lvis.read_lvis(files, NAME, point=True)
+
+
+score = _lvis.score
