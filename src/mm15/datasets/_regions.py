@@ -47,7 +47,7 @@ OptionsT = TypeVar("OptionsT", bound=Strict)
 class RegionOptions(Strict):
     """What recipes may set for annotated regions of every format that asks for them in our words."""
 
-    point_share: float = Field(POINT_SHARE, ge=0, le=1)
+    point_share: float = Field(default=POINT_SHARE, ge=0, le=1)
     """Share of the regions that the user points at with a point."""
     outside: Outside = "clip"
     exif: bool = True

@@ -65,7 +65,7 @@ class Dataset(Reading):
     splits: tuple[str, ...] = ("train",)
     papers: tuple[Literal["MM1", "MM1.5"], ...] = ()
     """Who uses it."""
-    share: float | None = Field(None, gt=0, le=1)
+    share: float | None = Field(default=None, gt=0, le=1)
     """Share of its category's draws where the papers say it; None: in proportion to size."""
     available: bool = True
     """Whether there are public files."""

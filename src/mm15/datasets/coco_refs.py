@@ -52,7 +52,9 @@ class Options(RegionOptions):
     """What a recipe may set under ``options:``."""
 
     mode: Literal["refer-pickle", "mdetr-json", "coco-instances"] = "mdetr-json"
-    tasks: tuple[Literal["ground", "refer", "detect", "caption"], ...] = Field(("ground", "refer"), min_length=1)
+    tasks: tuple[Literal["ground", "refer", "detect", "caption"], ...] = Field(
+        default=("ground", "refer"), min_length=1
+    )
     split: str = ""
     """Of a REFER pickle: train, val, test, testA, testB; empty: all. In the other modes a file is a split."""
     instances: str = "instances.json"
@@ -61,9 +63,9 @@ class Options(RegionOptions):
     """Folder in front of the file names, below ``root``: ``train2014``."""
     phrases: bool = False
     """MDETR: boxes belong to phrases of the caption (Flickr30k), not to the caption as a whole."""
-    turns: int = Field(6, ge=1)
+    turns: int = Field(default=6, ge=1)
     """Most questions about one picture."""
-    max_boxes: int = Field(20, ge=1)
+    max_boxes: int = Field(default=20, ge=1)
     """``detect`` does not ask for kinds with more objects than this."""
 
 

@@ -50,7 +50,7 @@ USED = {"image", "width", "height", "image_w", "image_h", "conversations", "box_
 class Options(Strict):
     """What a recipe may set under ``options:``."""
 
-    point_share: float = Field(POINT_SHARE, ge=0, le=1)
+    point_share: float = Field(default=POINT_SHARE, ge=0, le=1)
     """A row's own ``point_share`` wins."""
     outside: Outside = "refuse"
     """``clip`` is what Ferret's own loader does."""

@@ -56,7 +56,7 @@ class Options(Strict):
     """The id list to use: train, val, test; empty: every caption in the folder, test pictures too."""
     images: str = "flickr30k-images"
     """Folder of the pictures, below ``root``."""
-    tasks: tuple[Literal["ground", "caption", "plain"], ...] = Field(("ground",), min_length=1)
+    tasks: tuple[Literal["ground", "caption", "plain"], ...] = Field(default=("ground",), min_length=1)
     boxes: Literal["merged", "each"] = "merged"
     outside: Outside = "clip"
     exif: bool = True

@@ -49,7 +49,7 @@ class Options(Strict):
     """Folder of the id lists, beside the CSV."""
     screens: str = "combined"
     """Folder of pictures and hierarchies, below ``root``: RICO's ``unique_uis/combined``."""
-    point_share: float = Field(0, ge=0, le=1)
+    point_share: float = Field(default=0, ge=0, le=1)
     """Share of elements that the user points at with a point; Ferret-UI uses boxes."""
     seed: int = 0
 

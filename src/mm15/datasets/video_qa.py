@@ -49,12 +49,12 @@ class Options(Strict):
     """Folder in front of the clips' names, below ``root``."""
     prefix: str | None = None
     """In front of every clip's name; by default "v_" for ActivityNet-QA, whose files are called so, else nothing."""
-    endings: tuple[str, ...] = Field(("mp4", "mkv", "webm", "avi", "mov"), min_length=1)
+    endings: tuple[str, ...] = Field(default=("mp4", "mkv", "webm", "avi", "mov"), min_length=1)
     answers: str = ""
     """ActivityNet-QA: the file of answers beside ``path``; by default its name with ``_a`` for ``_q``."""
     video_map: str = ""
     """NExT-QA: ``map_vid_vidorID.json`` beside ``path``, from clip number to folder and file."""
-    frames: int = Field(24, ge=1)
+    frames: int = Field(default=24, ge=1)
     """Pictures that a clip becomes (MM1.5-Video: 24)."""
     short: bool = True
     """Open questions carry the hint that one word or phrase is wanted."""

@@ -67,10 +67,10 @@ class Options(RegionOptions):
     """The file with the pictures' sizes and addresses, beside ``path``."""
     images: str = ""
     """Folder in front of ``VG_100K/1.jpg``, below ``root``."""
-    tasks: tuple[Literal["ground", "refer"], ...] = Field(("ground", "refer"), min_length=1)
+    tasks: tuple[Literal["ground", "refer"], ...] = Field(default=("ground", "refer"), min_length=1)
     """``refer``: box or point → words; ``ground``: words → box. Questions and answers of ``qa`` have neither."""
     pictures: Literal["once", "all"] = "once"
-    turns: int = Field(8, ge=1)
+    turns: int = Field(default=8, ge=1)
     """Most annotations in one conversation."""
 
 
