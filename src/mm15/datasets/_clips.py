@@ -14,6 +14,11 @@ from mm15.images.film import film_frames
 from mm15.images.pixels import open_picture
 from mm15.io.media import read_bytes
 
+
+class NoClip(SkipSample):
+    """Nothing of the clip's name lies there."""
+
+
 PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
 MAX_BYTES = 1 << 30
 """Of a film inside of another file."""
@@ -35,7 +40,8 @@ def clip(
         end: last second, or None for the clip's end.
 
     Raises:
-        SkipSample: nothing of this name, a folder without pictures, or bounds that are none.
+        NoClip: nothing of this name.
+        SkipSample: a folder without pictures, or bounds that are none.
     """
     bounds = [_second(start), _second(end)]
     if end is not None and not bounds[0] < bounds[1]:
@@ -47,7 +53,7 @@ def clip(
     tried = [path, *(stem.with_name(f"{stem.name}.{ending}") for ending in endings), stem]
     found = next((place for place in tried if place.exists()), path if has_ending else None)
     if found is None:
-        raise SkipSample(f"no clip {name!r}: neither a folder of frames nor a file ending in {', '.join(endings)}")
+        raise NoClip(f"no clip {name!r}: neither a folder of frames nor a file ending in {', '.join(endings)}")
     if found.is_dir() and not any(entry.suffix.lower() in PICTURES for entry in found.iterdir()):
         raise SkipSample(f"the folder {name!r} holds no frames ({', '.join(sorted(PICTURES))})")
     media = context.media(str(Path(str(name)).with_name(found.name)))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mm15.base.errors import SkipSample
 from mm15.base.types import VideoPart
-from mm15.datasets._clips import clip
+from mm15.datasets._clips import NoClip, clip
 from mm15.evals.files import RowAt
 
 FRAMES = 24
@@ -25,16 +24,15 @@ def find_clip(at: RowAt, name: str, folders: Sequence[str], start: object = None
         end: last second, or None for the clip's end.
 
     Raises:
-        SkipSample: no folder has it; the message names them.
+        NoClip: no folder has it; the message names them.
+        SkipSample: a folder without pictures, or bounds that are none.
     """
     for folder in folders:
         try:
             found = clip(at, f"{folder}/{name}" if folder else name, FRAMES, ENDINGS, start, end)
-        except SkipSample as error:
-            if "no clip" not in str(error):
-                raise
+        except NoClip:
             continue
         if Path(found.media.path).exists():
             return found
     looked = ", ".join(folder or "." for folder in folders)
-    raise SkipSample(f"no clip {name!r} in {looked} below {at.root}: neither a video file nor a folder of frames")
+    raise NoClip(f"no clip {name!r} in {looked} below {at.root}: neither a video file nor a folder of frames")

@@ -13,6 +13,7 @@ from typing import Any
 
 from mm15.base.errors import SkipSample
 from mm15.base.types import VideoPart
+from mm15.datasets._clips import NoClip
 from mm15.evals.benchmarks._clips import find_clip
 from mm15.evals.benchmarks._options import LETTERS, score_option
 from mm15.evals.files import Files, Release, RowAt
@@ -84,10 +85,10 @@ def _clip(row: dict[str, Any], at: RowAt, task: str) -> VideoPart:
     cut = [folder for folder in FOLDERS[task] if folder.endswith("_segment")]
     try:
         return find_clip(at, row["video"], _below(whole), row.get("start"), row.get("end"))
-    except SkipSample as error:
+    except NoClip as error:
         try:
             return find_clip(at, row["video"], _below(cut))
-        except SkipSample:
+        except NoClip:
             raise error from None
 
 
