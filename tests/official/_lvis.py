@@ -7,7 +7,13 @@ from pathlib import Path
 
 from official_fixture import save_picture
 
-ALWAYS = {"": 0.0, "a cat": 50.0, "It is a cat or a dog.": 75.0, "something for tea": 25.0, "It is not a cat, but a dog.": 25.0}
+ALWAYS = {
+    "": 0.0,
+    "a cat": 50.0,
+    "It is a cat or a dog.": 75.0,
+    "something for tea": 25.0,
+    "It is not a cat, but a dog.": 25.0,
+}
 """The names are cat, dog, cat and teapot; the last is also called tea_pot and pot_(for_tea)."""
 NAMES = [
     ("cat", [], "dog"),
