@@ -78,8 +78,8 @@ class Expressions:
         return items
 
     def _releases(self, split: str, images: str) -> tuple[Release, ...]:
-        pickled = coco_refs.Options(mode="refer-pickle", split=split, images=images)
-        joined = coco_refs.Options(mode="mdetr-json", images=images)
+        pickled = coco_refs.Options.model_validate({"mode": "refer-pickle", "split": split, "images": images})
+        joined = coco_refs.Options.model_validate({"mode": "mdetr-json", "images": images})
         json, count = self.json.format(split), self.expressions[split]
         return (
             Release((self.refs,), JOINED, count, open=lambda path: coco_refs.open_rows(path, pickled)),

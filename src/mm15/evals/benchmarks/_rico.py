@@ -46,7 +46,7 @@ def split_rows(task: Task, about: tuple[str, ...], path: Path) -> Rows:
     Raises:
         ConfigError: see ``rico_ui.open_rows``.
     """
-    rows = rico_ui.open_rows(path, rico_ui.Options(task=task, split="test"))
+    rows = rico_ui.open_rows(path, rico_ui.Options.model_validate({"task": task, "split": "test"}))
     return Joined(rows, about, "summary" if task == "screen2words" else "caption") if about else rows
 
 
@@ -83,7 +83,7 @@ Make = Callable[[ImagePart, RegionPart, str, dict[str, Any], RowAt], Item]
 def element_items(files: Files, release: Release, task: Task, make: Make) -> list[Item]:
     """An item for every element that can be placed; see ``ElementOptions.unplaced``."""
     options, left_out = files.options, []
-    placing = rico_ui.Options(task=task, split="test", screens=options.screens)
+    placing = rico_ui.Options.model_validate({"task": task, "split": "test", "screens": options.screens})
 
     def item(row: dict[str, Any], at: RowAt, release: Release) -> list[Item]:
         try:

@@ -66,7 +66,9 @@ def read(files: Files) -> list[Item]:
 
 
 def _open(images: str, path: Path) -> JoinedRows:
-    return flickr_entities.open_rows(path.parent, flickr_entities.Options(split="test", images=images))
+    return flickr_entities.open_rows(
+        path.parent, flickr_entities.Options.model_validate({"split": "test", "images": images})
+    )
 
 
 def _item(row: dict[str, Any], at: RowAt, release: Release) -> list[Item]:

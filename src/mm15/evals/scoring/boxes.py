@@ -91,7 +91,7 @@ def named_boxes(answer: str, width: int, height: int) -> list[tuple[str, Box]]:
             between = re.split(r"[.,;!?]", between, maxsplit=1)[-1]
         end = found.end
         if isinstance(found.region, Box):
-            named.append((between.rpartition("]")[2].strip(), found.region))
+            named.append((between.rpartition("]")[2].lstrip(".,;!?").strip(), found.region))
     return named
 
 
