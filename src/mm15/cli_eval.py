@@ -16,7 +16,9 @@ KEY = "MM15_JUDGE_KEY"
 
 
 def evaluate(
-    bundle: Annotated[Path, typer.Argument(help="A bundle or run folder; with --rescore the folder of an evaluation.")],
+    bundle: Annotated[
+        Path | None, typer.Argument(help="A bundle or run folder; with --rescore the folder of an evaluation.")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder with the benchmarks' files, one folder each.")] = None,
     suite: Annotated[
         str, typer.Option(help="mini, paper, video, ui, few-shot, or one ability of the paper's: text-rich, ...")
@@ -48,10 +50,21 @@ def evaluate(
     judge_model: Annotated[str, typer.Option(help="The judge's model and version.")] = "",
     ranks: Annotated[int, typer.Option(help="Processes on this machine that share the questions.")] = 1,
     batch_tokens: Annotated[int, typer.Option(help="Places of the decoder's cache.")] = 16_384,
+    listing: Annotated[
+        bool, typer.Option("--list", help="Only list the suite's benchmarks; with --benchmark: what each is and reads.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Measure a bundle by ability. Also under torchrun: every rank answers its share."""
     from mm15.base.errors import ConfigError
+    from mm15.evals.benchmark import listed
+
+    if listing:
+        rows, text = listed(tuple(benchmark or ()), suite if not benchmark else None)
+        show(rows, as_json, text)
+        return
+    if bundle is None:
+        raise ConfigError(["name a bundle, or list the benchmarks with --list"], "mm15 eval")
     from mm15.evals.launch import Job, launch
     from mm15.evals.request import Request
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import yaml
 from typer.testing import CliRunner
 
+from mm15.evals.benchmark import known
+
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 
@@ -91,3 +93,8 @@ def test_the_sources_in_the_data_guide_are_sources_and_its_formats_are_all_there
     for source in sources:
         validate(SourceConfig, source, where=source["name"])
     assert sorted(re.findall(r"^\| `([\w-]+)` \|", text, re.M)) == names("mm15.datasets")
+
+
+def test_the_evaluation_guide_names_every_benchmark():
+    guide = (ROOT / "docs/EVAL.md").read_text(encoding="utf-8")
+    assert [name for name in known() if f"| `{name}` |" not in guide] == []

@@ -128,6 +128,36 @@ def known(suite: str | None = None) -> list[str]:
     return [benchmark.name for benchmark in found if benchmark.suite == "paper" and benchmark.category == parts[suite]]
 
 
+def listed(names: Sequence[str], suite: str | None) -> tuple[list[dict[str, Any]], str]:
+    """Benchmarks as plain values, and as a table for people; those that are named with all that is said of them.
+
+    Raises:
+        ConfigError: an unknown benchmark or suite.
+    """
+    found = [find(name) for name in names or known(suite)]
+    rows = [
+        {
+            "benchmark": each.name,
+            "suite": each.suite,
+            "category": each.category,
+            "split": each.split,
+            "metric": each.metric,
+            "judged": each.judge_prompts is not None,
+            "options": each.options.model_json_schema()["properties"] if each.options else {},
+            "about": each.about,
+        }
+        for each in found
+    ]
+    if names:
+        return rows, "\n\n".join(f"{row['benchmark']}\n{'-' * len(row['benchmark'])}\n{row['about']}" for row in rows)
+    lines = [
+        f"{row['benchmark']:<28} {row['category']:<13} {row['metric']:<20} {row['split']}"
+        + (", judged" if row["judged"] else "")
+        for row in rows
+    ]
+    return rows, "\n".join([*lines, "What one reads: mm15 eval --list --benchmark NAME"])
+
+
 @cache
 def find(name: str) -> Benchmark:
     """The benchmark with this name.
