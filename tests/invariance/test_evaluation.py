@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mm15.base.errors import ConfigError, DataError
+from mm15.base.errors import ConfigError, DataError, Interrupted
 from mm15.bundle import save_bundle
 from mm15.evals import run
 from mm15.evals.launch import Job, launch
@@ -137,3 +137,12 @@ def test_scoring_again_gives_the_same_and_needs_every_answer(straight, request_)
     with pytest.raises(DataError, match=r"mini-words: 1 questions were not answered exactly once: mini-words/11"):
         launch(Job("", request_, str(straight), rescore=True))
     file.write_bytes(whole)
+
+
+def test_ctrl_c_says_how_to_go_on(bundle, request_, tmp_path, monkeypatch):
+    def stopping(*given, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "generate", stopping)
+    with pytest.raises(Interrupted, match=rf"kept in {tmp_path}\. Go on with the same command and --resume"):
+        launch(Job(str(bundle), request_, str(tmp_path)))

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mm15.base.errors import Interrupted
 from mm15.bundle import load_bundle
 from mm15.dist.ranks import is_first, local_ranks, torchrun_ranks
 from mm15.evals.compare import compare, kept_predictions
@@ -79,16 +80,20 @@ def launch(job: Job, ranks: int = 1, progress: Progress | None = None) -> Outcom
 
 def _evaluate(job: Job, progress: Progress | None = None) -> EvalReport:
     loaded = load_bundle(job.bundle)
-    return evaluate(
-        loaded.model,
-        loaded.processor,
-        job.request,
-        job.out,
-        job.resume,
-        _judge(job),
-        job.batch_tokens,
-        progress if is_first() else None,
-    )
+    try:
+        return evaluate(
+            loaded.model,
+            loaded.processor,
+            job.request,
+            job.out,
+            job.resume,
+            _judge(job),
+            job.batch_tokens,
+            progress if is_first() else None,
+        )
+    except KeyboardInterrupt as error:
+        told = f"stopped; what was answered is kept in {job.out}. Go on with the same command and --resume"
+        raise Interrupted(told) from error
 
 
 def _judge(job: Job) -> Judge | None:
@@ -123,6 +128,8 @@ def _tell(job: Job, report: EvalReport) -> Outcome:
         + (f", missing: {', '.join(score.missing)}" if score.missing else "")
         for name, score in report.categories.items()
     ]
+    if report.categories:
+        lines.append(f"{'MMBase':<24} " + ("no score" if report.mmbase is None else f"{report.mmbase:.1f}"))
     lines += [
         f"{found.benchmark:<24} {found.difference:+7.1f} against {other.name} "
         f"({found.low:+.1f} to {found.high:+.1f}, p {found.p:.3f})"
