@@ -25,6 +25,7 @@ from mm15.base.rng import seed_of
 
 Split = Literal["train", "heldout"]
 SPLITS: tuple[Split, Split] = ("train", "heldout")
+STRIP_HEIGHT = 100
 WORD_FOLDS = 10
 """One word in ten is held out, by its hash; so is one of the user's PDFs in ten, by the hash of its bytes."""
 
@@ -136,6 +137,10 @@ class Materials:
     def clip_files(self, split: Split) -> list[Path]:
         """Short real films of one side."""
         return self._side(sorted((self.root / "clips").glob("*.mp4")), "clips", split)
+
+    def strip_files(self, split: Split) -> list[Path]:
+        """Frames of the same films at 8 a second, ``STRIP_HEIGHT`` px high, one below the other in one JPEG file."""
+        return self._side(sorted((self.root / "strips").glob("*.jpg")), "clips", split)
 
     @cached_property
     def _words(self) -> dict[Split, list[str]]:
