@@ -255,7 +255,7 @@ def _notes(results: dict[str, Any]) -> list[str]:
 
 def _closing(out: Path, results: dict[str, Any]) -> str:
     rows = [
-        f"   {row['benchmark']:<20} {row['metric']:<16} {row['value']:>6.1f}   untrained {row['untrained']:>5.1f}   "
+        f"   {row['benchmark']:<24} {row['metric']:<16} {row['value']:>6.1f}   untrained {row['untrained']:>5.1f}   "
         f"constant {row['constant']:>5.1f}   n={row['n']}"
         for row in results["scores"]
     ]

@@ -27,6 +27,7 @@ from mm15.evals.table import Table
 from mm15.quickstart import BUILDS
 
 ROWS = 12
+KEEP = 'from mm15.evals.fixed import keep; keep("D")'
 BY_SIDE = (
     "picture_files", "pictures", "photo_files", "photos", "fonts", "icon_files", "clip_files", "strip_files",
     "paragraphs", "tables", "pdf_pages", "words",
@@ -59,9 +60,8 @@ def test_it_comes_out_as_the_fixed_one(built):
     _, told = built
     others = {row["name"]: row["fixed"] for row in told if not is_fixed(row["fixed"])}
     assert not others, (
-        f"{others}: other builders make another suite. If that is meant, say so in CHANGELOG.md (numbers of before no "
-        'longer compare) and keep it: mm15 data build mini-suite --out D; python -c "from mm15.evals.fixed import keep; '
-        "keep('D')\""
+        f"{others}: other builders make another suite. If that is meant, say in CHANGELOG.md that older numbers no longer "
+        f"compare, and keep it: mm15 data build mini-suite --out D; python -c '{KEEP}'"
     )
     assert {f"{row['name']}.jsonl" for row in told} == set(manifest())
     assert sum(row["rows"] for row in told) == sum(content.count for content in manifest().values())
@@ -131,6 +131,8 @@ class Training(OneSided):
 
 
 def test_the_suite_is_made_of_held_out_material_only(tmp_path, monkeypatch):
+    with pytest.raises(AssertionError, match="photos"):
+        OneSided().photos("train")
     monkeypatch.setattr(_mini_suite, "Materials", OneSided)
     reports = build_suite(tmp_path / "suite", workers=1, rows=ROWS)
     assert [report.rows for report in reports] == [ROWS] * (len(PARTS) + 1), "pages writes two files"

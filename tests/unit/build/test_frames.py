@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def test_every_change_of_place_is_seen(built, rows):
         if row["task"] != "cuts":
             continue
         shown = [np.asarray(Image.open(built / name).resize((16, 12)), float) for name in row["image"]]
-        jumps = sum(float(np.abs(one - other).mean()) > 25 for one, other in zip(shown, shown[1:], strict=False))
+        jumps = sum(float(np.abs(one - other).mean()) > 25 for one, other in pairwise(shown))
         assert jumps == int(answer(row)), row["id"]
 
 
@@ -65,7 +66,7 @@ def test_what_changes_lies_between_the_second_and_third_frame(built, rows):
     for row in rows:
         if row["task"] == "change":
             shown = [Image.open(built / name) for name in row["image"]]
-            changed = [ImageChops.difference(*pair).getbbox() for pair in zip(shown, shown[1:], strict=False)]
+            changed = [ImageChops.difference(*pair).getbbox() for pair in pairwise(shown)]
             assert [box is not None for box in changed] == [False, True, False]
 
 
