@@ -60,8 +60,8 @@ def test_it_comes_out_as_the_fixed_one(built):
     _, told = built
     others = {row["name"]: row["fixed"] for row in told if not is_fixed(row["fixed"])}
     assert not others, (
-        f"{others}: other builders make another suite. If that is meant, say in CHANGELOG.md that older numbers no longer "
-        f"compare, and keep it: mm15 data build mini-suite --out D; python -c '{KEEP}'"
+        f"{others}: other builders make another suite. If that is meant, say in CHANGELOG.md that older numbers no "
+        f"longer compare, and keep it: mm15 data build mini-suite --out D; python -c '{KEEP}'"
     )
     assert {f"{row['name']}.jsonl" for row in told} == set(manifest())
     assert sum(row["rows"] for row in told) == sum(content.count for content in manifest().values())
