@@ -21,7 +21,9 @@ def data_build(
     out: Annotated[Path, typer.Option(help="New folder to write data sets into.")],
     name: Annotated[
         str,
-        typer.Argument(help="pdf, charts, scenes, interleaved, text, screens, clips; else the quickstart's data."),
+        typer.Argument(
+            help="pdf, charts, scenes, interleaved, text, screens, clips, mini-suite; else the quickstart's data."
+        ),
     ] = "quickstart",
     inputs: Annotated[
         list[Path] | None, typer.Option("--input", help="Your files or folders (repeatable); else what is shipped.")
@@ -58,6 +60,11 @@ def data_build(
         lines.append(f"Next: mm15 train encoder-mini --data {out}/train --out RUN")
         show(reports, as_json, "\n".join(lines))
         return
+    if name == "mini-suite":
+        if inputs or n or heldout or formats or size or fetch or pdf or tiny or seed:
+            raise ConfigError(["the mini suite is the same for everybody: give --out only"], f"mm15 data build {name}")
+        _mini_suite(out, workers, as_json)
+        return
     from mm15.build._fetch import fetch as fetch_packages
     from mm15.build._sets import Request, build_set, told
 
@@ -68,6 +75,28 @@ def data_build(
         request = Request((*(inputs or ()), *fetched), n, seed, heldout, tuple(formats or ()), size, who)
         report = build_set(name, out, request)
     show(report, as_json, "\n".join(told(report, out)))
+
+
+def _mini_suite(out: Path, workers: int, as_json: bool) -> None:
+    """Build it, and say whether it came out as the fixed one."""
+    from mm15.build._mini_suite import build_suite
+    from mm15.evals.fixed import is_fixed, state_of
+
+    reports = build_suite(out, workers)
+    rows = [
+        {"name": report.name, "rows": report.rows, "seconds": round(report.seconds, 2),
+         "fixed": state_of(out / f"{report.name}.jsonl")}
+        for report in reports
+    ]  # fmt: skip
+    lines = [
+        f"{row['name']:<20} {row['rows']:>5} questions, a score of 50 has a standard error of "
+        f"{50 / row['rows'] ** 0.5:.1f}; {row['fixed']}"
+        for row in rows
+    ]
+    whole = all(is_fixed(row["fixed"]) for row in rows)
+    lines.append("This is the fixed mini suite." if whole else "This is NOT the fixed mini suite: see above.")
+    lines.append(f"Next: mm15 eval BUNDLE --data {out}")
+    show(rows, as_json, "\n".join(lines))
 
 
 @data_app.command("list")

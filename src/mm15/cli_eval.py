@@ -19,7 +19,10 @@ def evaluate(
     bundle: Annotated[
         Path | None, typer.Argument(help="A bundle or run folder; with --rescore the folder of an evaluation.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder with the benchmarks' files, one folder each.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder with the benchmarks' files, one folder each; without it the mini suite is built."),
+    ] = None,
     suite: Annotated[
         str, typer.Option(help="mini, paper, video, ui, few-shot, or one ability of the paper's: text-rich, ...")
     ] = "mini",
@@ -57,7 +60,7 @@ def evaluate(
 ) -> None:
     """Measure a bundle by ability. Also under torchrun: every rank answers its share."""
     from mm15.base.errors import ConfigError
-    from mm15.evals.benchmark import listed
+    from mm15.evals.benchmark import find, listed
 
     if listing:
         rows, text = listed(tuple(benchmark or ()), suite if not benchmark else None)
@@ -65,13 +68,23 @@ def evaluate(
         return
     if bundle is None:
         raise ConfigError(["name a bundle, or list the benchmarks with --list"], "mm15 eval")
+    from mm15.build._mini_suite import build_suite
     from mm15.evals.launch import Job, launch
     from mm15.evals.request import Request
 
     readings = {part.partition("=")[0]: part.partition("=")[2] for part in reading or ()}
     place = out or (bundle if rescore else bundle.parent / f"eval-{suite if not benchmark else '-'.join(benchmark)}")
     if not rescore and data is None:
-        raise ConfigError(["--data is needed: the folder with the benchmarks' files"], "mm15 eval")
+        if suite != "mini" or any(find(name).suite != "mini" for name in benchmark or ()):
+            raise ConfigError(["--data is needed: the folder with the benchmarks' files"], "mm15 eval")
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise ConfigError(
+                ["--data is needed under torchrun: build it once with mm15 data build mini-suite"], "mm15 eval"
+            )
+        data = place / "mini-suite"
+        if not data.is_dir():
+            print(f"building the mini suite in {data}", file=sys.stderr, flush=True)
+            build_suite(data)
     request = Request(str(data), tuple(benchmark or ()), suite, limit, partial, tuple(changes or ()), readings)
     job = Job(
         bundle=str(bundle),

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from mm15.base import catalogue
 from mm15.base.types import Category
 from mm15.build._fetch import PACKAGES
+from mm15.build._mini_suite import PARTS
 from mm15.cli import app
 from mm15.datasets._context import RowContext, read_options
 from mm15.evals.benchmark import CATEGORIES, SUITES, find, known
@@ -92,7 +93,7 @@ def test_a_builder_is_called_like_its_neighbours_and_has_a_place_in_the_quicksta
     parameters = inspect.signature(module.build).parameters
     assert list(parameters)[:5] == ["out", "split", "n", "seed", "materials"]
     assert all(parameter.default is not parameter.empty for parameter in list(parameters.values())[5:])
-    used = [part.build.func if isinstance(part.build, partial) else part.build for part in BUILDS]
+    used = [part.build.func if isinstance(part.build, partial) else part.build for part in (*BUILDS, *PARTS)]
     assert (module.build in used) == (name not in APART)
 
 

@@ -60,6 +60,12 @@ def test_what_splits_yaml_names_exists():
     assert set(holdouts["pictures"]) == set(MATERIALS.names)
 
 
+def test_strips_are_the_held_out_films_and_no_others():
+    assert [file.stem for file in MATERIALS.strip_files("heldout")] == ["rabbit"]
+    assert {file.stem for file in MATERIALS.clip_files("heldout")} == {"rabbit"}
+    assert not MATERIALS.strip_files("train")
+
+
 def test_pages_of_one_document_keep_a_gap_between_the_sides():
     train, heldout = (MATERIALS.pdf_pages(split) for split in ("train", "heldout"))
     for file, page in heldout:
@@ -85,7 +91,7 @@ def test_shipped_material_is_small_and_every_file_has_a_licence_row():
     assert sum(file.stat().st_size for file in files) <= LIMIT
     rows = (MATERIALS.root / "LICENSES.md").read_text(encoding="utf-8")
     for file in files:
-        if file.parent.name in ("photos", "fonts", "pdf", "icons", "clips"):
+        if file.parent.name in ("photos", "fonts", "pdf", "icons", "clips", "strips"):
             assert file.stem in rows, f"{file.name} has no row in LICENSES.md"
         if file.parent.parent.name == "pictures":
             assert f"{file.stem}.png" in rows, f"{file.stem} has no row in LICENSES.md"

@@ -59,7 +59,11 @@ def test_results_hold_every_number_with_its_circumstances(journey: tuple[Path, d
     assert json.loads((out / "results.json").read_text(encoding="utf-8")) == results
     assert results["wall_seconds"] > 0 and results["peak_rss_bytes"] > 100 << 20
     assert set(results["parts_seconds"]) == {"data", *STAGES, "evaluation"}
-    assert set(results["categories"]) == {"general", "text_rich", "knowledge", "refer_ground", "multi_image"}
+    abilities = {"general", "text_rich", "knowledge", "refer_ground", "multi_image", "in_context", "video"}
+    assert set(results["categories"]) == abilities
+    told = f"{TINY_ROWS} rows, the fixed file has "
+    assert list(results["fixed"]) == known("mini")
+    assert all(state.startswith(told) for state in results["fixed"].values()), "a tiny run is not asked the suite"
     assert all(0 <= value <= 100 for value in [results["mmbase"], *results["categories"].values()])
     base = [results["categories"][name] for name in ("general", "text_rich", "knowledge")]
     assert results["mmbase"] == pytest.approx(sum(base) / 3, abs=0.02)
@@ -135,6 +139,7 @@ def test_the_report_is_one_file_with_its_pictures(journey: tuple[Path, dict[str,
         assert stage in page
     for benchmark in known("mini"):
         assert benchmark in page
+    assert "Not the fixed mini suite, not comparable with other runs: " in page
 
 
 def test_the_bundle_answers_about_a_region(journey: tuple[Path, dict[str, Any]], photo: Path):

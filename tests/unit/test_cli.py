@@ -111,6 +111,8 @@ def test_eval_measures_the_files_that_are_there(trained: tuple[Path, str], tmp_p
     lines = run("eval", folder, "--data", tmp_path, "--benchmark", "mini-words", "--out", tmp_path / "b").splitlines()
     assert lines[0].split()[:2] == ["mini-words", "exact_match"] and lines[0].endswith("n=6")
     assert lines[-1] == f"Next: open {tmp_path / 'b' / 'report.html'}"
+    assert lines[-2].startswith("Not the fixed mini suite, ")
+    assert lines[-2].endswith(": mini-words (6 rows, the fixed file has 250)")
     with pytest.raises(ConfigError, match=r"--resume.*--rescore"):
         run("eval", folder, "--data", tmp_path, "--out", tmp_path / "scores")
     again = json.loads(run("eval", tmp_path / "scores", "--rescore", "--json"))

@@ -17,7 +17,7 @@ from PIL import Image
 
 from mm15.base.errors import ConfigError, DataError, MissingExtra
 from mm15.base.rng import seed_of
-from mm15.build.materials import WORD_FOLDS, Materials, Split
+from mm15.build.materials import STRIP_HEIGHT, WORD_FOLDS, Materials, Split
 
 FPS = 8
 """Frames a second of the clips that are written."""
@@ -53,6 +53,28 @@ class Film:
     def frame(self, number: int) -> Image.Image:
         """A frame as RGB, longest side at most ``SIDE`` px. Do not change it in place."""
         return frames_of(self.file)[number]
+
+
+@dataclass(frozen=True, slots=True)
+class Strip(Film):
+    """A shipped film whose frames stand one below the other in one picture: needs no PyAV."""
+
+    def frame(self, number: int) -> Image.Image:
+        """A frame as RGB. Do not change it in place."""
+        return _strip_frames(self.file)[number]
+
+
+@lru_cache(maxsize=8)
+def _strip_frames(file: Path) -> list[Image.Image]:
+    with Image.open(file) as opened:
+        whole = opened.convert("RGB")
+    tops = range(0, whole.height, STRIP_HEIGHT)
+    return [whole.crop((0, top, whole.width, top + STRIP_HEIGHT)) for top in tops]
+
+
+def open_strips(materials: Materials, split: Split) -> tuple[Film, ...]:
+    """The shipped films of one side, as far as they are there as strips."""
+    return tuple(Strip(file, shots_of(_strip_frames(file))) for file in materials.strip_files(split))
 
 
 def av_package() -> Any:

@@ -179,16 +179,19 @@ def named_thing(
     return Thing(name, cut_out(materials, name, split, drawing, rng.randint(*sides), rng))
 
 
-def cut_out(materials: Materials, name: str, split: Split, drawing: int, side: int, rng: random.Random) -> Image.Image:
+def cut_out(
+    materials: Materials, name: str, split: Split, drawing: int, side: int, rng: random.Random, varied: bool = False
+) -> Image.Image:
     """A named picture as a sticker with longest side about ``side`` px, sometimes mirrored.
 
-    There are few drawings of a name to learn from: in training they are stretched, turned and tinted a little.
+    There are few drawings of a name to learn from: in training, and if ``varied``, they are stretched, turned and
+    tinted a little.
     """
     picture = materials.pictures(name, split)[drawing]
     if rng.random() < 0.5:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     width, height = picture.size
-    if split == "train":
+    if varied or split == "train":
         width, height = width * rng.uniform(0.85, 1.18), height * rng.uniform(0.85, 1.18)
         gains = [rng.uniform(0.7, 1.3) for _ in "RGB"]
         table = [min(255, round(gain * value)) for gain in gains for value in range(256)] + list(range(256))

@@ -26,6 +26,7 @@ from mm15.base.rng import seed_of
 
 Split = Literal["train", "heldout"]
 SPLITS: tuple[Split, Split] = ("train", "heldout")
+STRIP_HEIGHT = 100
 WORD_FOLDS = 10
 """One word in ten is held out, by its hash; so is one of the user's PDFs in ten, by the hash of its bytes."""
 
@@ -148,6 +149,10 @@ class Materials:
         if any(known in part for known in footage.get("heldout", ()) for part in parts):
             return "heldout"
         return "train" if parts and parts[-1] in footage.get("train", ()) else None
+
+    def strip_files(self, split: Split) -> list[Path]:
+        """Frames of the same films at 8 a second, ``STRIP_HEIGHT`` px high, one below the other in one JPEG file."""
+        return self._side(sorted((self.root / "strips").glob("*.jpg")), "clips", split)
 
     @cached_property
     def _words(self) -> dict[Split, list[str]]:

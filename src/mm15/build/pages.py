@@ -16,7 +16,7 @@ from __future__ import annotations
 import random
 import string
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from PIL import Image
@@ -97,7 +97,8 @@ def make(
     if task in ("line", "block") and pages and rng.random() < page_share:
         page = read_page(*pages[index // ROWS_PER_PAGE % len(pages)])
         item = page_line(page, held, rng) if task == "line" else page_block(page, held, rng)
-        if item is not None:
+        # A running head stands on the pages of both sides: held out, only what one page says is asked.
+        if item is not None and (split == "train" or not on_several(item.answer, tuple(pages))):
             return item
     paragraphs = materials.paragraphs(split)
     if task == "line":
@@ -188,6 +189,16 @@ def page_block(page: PageText, held: frozenset[str], rng: random.Random) -> Item
                 image, boxes = on_sheet(image, boxes, rng, WALL)
                 return Item("block", QUESTIONS["block"], "\n".join(lines), repaint(image, rng), boxes)
     return None
+
+
+def on_several(text: str, pages: tuple[tuple[Path, int], ...]) -> bool:
+    """Whether a text stands on more than one of these pages, in one line."""
+    return sum(text in said for said in _said(pages)) > 1
+
+
+@lru_cache(maxsize=2)
+def _said(pages: tuple[tuple[Path, int], ...]) -> list[str]:
+    return ["\n".join(map(text_of, read_page(*page).lines)) for page in pages]
 
 
 def may_show(text: str, held: frozenset[str]) -> bool:

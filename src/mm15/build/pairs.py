@@ -7,8 +7,8 @@ Row (llava with an image list; ``width`` and ``height`` are lists too)::
                        {"from": "gpt", "value": "yes"}], "task": "same"}
 
 Held-out rows hold only the four binary tasks, in equal parts; their two answers alternate, so chance is one half.
-Training rows hold open questions and three-picture questions besides. Held-out ``same`` and ``both`` rows show one
-held-out drawing and one that training may see: most names have no second held-out drawing.
+Training rows hold open questions and three-picture questions besides. Held-out ``same`` and ``both`` rows mostly show
+one drawing twice, stretched, turned, tinted and on another background: most names have no second held-out drawing.
 """
 
 from __future__ import annotations
@@ -78,16 +78,16 @@ def _row(materials: Materials, split: Split, seed: int, name: str, index: int, s
 def _two_drawings(
     materials: Materials, split: Split, task: str, yes: bool, rng: random.Random
 ) -> tuple[list[Image.Image], str, str]:
-    """Two pictures with an object each: of one name, in different drawings, or of two names."""
+    """Two pictures with an object each: of one name, in different drawings where there are two, or of two names."""
     asked, other = rng.sample(materials.names, 2)
     names = [asked, asked] if yes else [asked, other]
-    drawings: list[tuple[Split, int]] = [(split, rng.randrange(len(materials.pictures(asked, split))))]
-    # The second drawing is a training one in both splits, for yes and for no: where it comes from tells nothing.
-    choices: list[tuple[Split, int]] = [("train", k) for k in range(len(materials.pictures(names[1], "train")))]
-    drawings.append(rng.choice([drawing for drawing in choices if not yes or drawing != drawings[0]]))
+    drawings = [rng.randrange(len(materials.pictures(asked, split)))]
+    choices = range(len(materials.pictures(names[1], split)))
+    others = [drawing for drawing in choices if not yes or drawing != drawings[0]]
+    drawings.append(rng.choice(others or choices))
     things = [
-        Thing(name, cut_out(materials, name, side, drawing, rng.randint(18, 34), rng))
-        for name, (side, drawing) in zip(names, drawings, strict=True)
+        Thing(name, cut_out(materials, name, split, drawing, rng.randint(18, 34), rng, varied=True))
+        for name, drawing in zip(names, drawings, strict=True)
     ]
     rng.shuffle(things)
     question = QUESTIONS["same"] if task == "same" else f"Do both show {with_article(asked)}?"

@@ -81,6 +81,8 @@ MINI: Mapping[str, Mapping[str, Rule]] = {
     "knowledge": {DEFAULT: Rule(("mini-science", "mini-math"), OURS)},
     "refer_ground": {DEFAULT: Rule(("mini-refer", "mini-ground"), OURS)},
     "multi_image": {DEFAULT: Rule(("mini-pairs",), OURS)},
+    "in_context": {DEFAULT: Rule(("mini-in-context",), OURS, "two examples; without them as a control apart")},
+    "video": {DEFAULT: Rule(("mini-video",), OURS, "four frames of each clip, as pictures")},
 }
 """Of the miniature suite; what is not here is reported apart."""
 

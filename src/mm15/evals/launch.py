@@ -13,6 +13,7 @@ from mm15.base.errors import Interrupted
 from mm15.bundle import load_bundle
 from mm15.dist.ranks import is_first, local_ranks, torchrun_ranks
 from mm15.evals.compare import compare, kept_predictions
+from mm15.evals.fixed import not_fixed
 from mm15.evals.judge import Endpoint, Judge, Recorded
 from mm15.evals.report import pick_examples, write_report
 from mm15.evals.request import Request
@@ -136,6 +137,8 @@ def _tell(job: Job, report: EvalReport) -> Outcome:
         for other in others
         for found in other.comparisons
     ]
+    if unlike := not_fixed(report.fixed):
+        lines.append(unlike)
     if report.not_judged:
         lines.append(f"Not judged (name a judge: --judge URL --judge-model NAME): {', '.join(report.not_judged)}")
     for name, files in report.submissions.items():

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mm15.base.config import with_changes
 from mm15.base.errors import ConfigError, DataError
 from mm15.evals.benchmark import SUITES, find, known
 from mm15.evals.categories import check_readings
+from mm15.evals.fixed import state_of
 from mm15.evals.items import Item
 
 
@@ -67,6 +69,11 @@ class Request:
         if problems:
             raise DataError("\n".join(problems))
         return items
+
+    def fixed(self, names: Iterable[str]) -> dict[str, str]:
+        """Benchmark → whether its file is the fixed one, of those among ``names`` that are of the mini suite."""
+        mini = [find(name) for name in names if find(name).suite == "mini"]
+        return {benchmark.name: state_of(Path(self.folder, benchmark.file)) for benchmark in mini}
 
     @property
     def names(self) -> list[str]:

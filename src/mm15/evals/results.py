@@ -103,6 +103,8 @@ class EvalReport:
     speeds: dict[str, Speed] = field(default_factory=dict)
     partial: bool = False
     """Not all official questions were asked."""
+    fixed: dict[str, str] = field(default_factory=dict)
+    """Benchmark of the mini suite → whether its file is the fixed one (``evals.fixed``)."""
 
 
 def summary(
@@ -264,6 +266,7 @@ def results_json(report: EvalReport, untrained: EvalReport | None = None) -> dic
         "submissions": {name: list(files) for name, files in report.submissions.items()},
         "judge": report.judge or None,
         "partial": report.partial,
+        "fixed": report.fixed,
         "speed": {name: speed.to_json() for name, speed in report.speeds.items()},
     }
 

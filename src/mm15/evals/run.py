@@ -93,7 +93,7 @@ def evaluate(
         predictions[name] = _in_order(answers, name, asked)
     report = summary(predictions, items, request.family, request.readings, judge.name if judge else "")
     report = replace(report, missing=[name for name in request.names if name not in items], speeds=speeds,
-                     partial=request.shortened)  # fmt: skip
+                     partial=request.shortened, fixed=request.fixed(items))  # fmt: skip
     _keep(folder, answers, report)
     meet()
     return report
@@ -126,7 +126,7 @@ def rescore(out: str | Path, folder: str | Path | None = None, judge: Judge | No
         predictions[name] = ask_judge(find(name), ordered, asked, judge, None) if judge else ordered
     report = summary(predictions, items, request.family, request.readings, judge.name if judge else "")
     report = replace(report, missing=[name for name in request.names if name not in items],
-                     partial=request.shortened)  # fmt: skip
+                     partial=request.shortened, fixed=request.fixed(items))  # fmt: skip
     _keep(out, answers, report)
     return report
 

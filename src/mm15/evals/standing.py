@@ -8,6 +8,7 @@ from typing import Any
 
 from mm15.evals.compare import Comparison
 from mm15.evals.failures import CLASSES
+from mm15.evals.fixed import not_fixed
 from mm15.evals.paper import paper_scores
 from mm15.pages.charts import bars, radar
 from mm15.pages.html import Html, Section, folded, paragraph, table
@@ -59,6 +60,8 @@ def abilities(results: Mapping[str, Any], others: Sequence[Other]) -> Section:
     told = []
     if results["partial"]:
         told.append("Not all official questions were asked: these numbers cannot be compared with published ones.")
+    if unlike := not_fixed(results["fixed"]):
+        told.append(unlike)
     if results["not_judged"]:
         told.append("Answered but not judged (no judge was named): " + ", ".join(results["not_judged"]))
     if results["judge"]:

@@ -4,9 +4,9 @@ import re
 import pytest
 
 from mm15.base.errors import DataError
-from mm15.build._pdf import usable_pages
+from mm15.build._pdf import read_page, text_of, usable_pages
 from mm15.build.materials import Materials
-from mm15.build.pages import MAX_LINE, OCR_TASKS, SFT_TASKS, kv_item, make, may_show, wrap
+from mm15.build.pages import MAX_LINE, OCR_TASKS, SFT_TASKS, kv_item, make, may_show, on_several, wrap
 from mm15.build.words import held_words
 
 MATERIALS = Materials()
@@ -98,3 +98,11 @@ def test_wrap_takes_neighbouring_words_or_says_why_not():
         assert len(lines) == 2 and " ".join(lines) in paragraph
     with pytest.raises(DataError, match="2 lines"):
         wrap(["word"], 2, 12, frozenset(), random.Random(0))
+
+
+def test_running_heads_are_no_held_out_lines():
+    pages, _ = usable_pages(MATERIALS, "heldout", 1, 200)
+    assert on_several("User Guide", tuple(pages)), "the foot of every page of one document, on both sides"
+    lines = [make(i, ("line",), "heldout", 5, MATERIALS, pages, 1.0) for i in range(60)]
+    assert not [item.answer for item in lines if on_several(item.answer, tuple(pages))]
+    assert any(not on_several(text_of(line), tuple(pages)) for line in read_page(*pages[0]).lines)

@@ -82,12 +82,13 @@ def test_changed_pictures_differ_only_where_something_was_added_or_removed(built
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_same_objects_are_shown_in_two_drawings_and_heldout_rows_show_a_heldout_one(tmp_path, monkeypatch, split):
+def test_same_objects_are_two_drawings_where_there_are_two_and_all_of_one_side(tmp_path, monkeypatch, split):
     shown = []
 
-    def spy(materials, name, side, drawing, *rest):
+    def spy(materials, name, side, drawing, *rest, varied=False):
         shown.append((name, side, drawing))
-        return cut_out(materials, name, side, drawing, *rest)
+        assert varied, "the same drawing is never the same pixels"
+        return cut_out(materials, name, side, drawing, *rest, varied=varied)
 
     monkeypatch.setattr(pairs, "cut_out", spy)
     pairs.build(tmp_path, split, 70, 5, MATERIALS, workers=1)
@@ -96,8 +97,8 @@ def test_same_objects_are_shown_in_two_drawings_and_heldout_rows_show_a_heldout_
     assert len(shown) == 2 * len(asked)
     for row, first, second in zip(asked, shown[::2], shown[1::2], strict=True):
         assert (first[0] == second[0]) == (ask(row)[1] == "yes")
-        assert first != second
-        assert [first[1], second[1]].count("heldout") == (split == "heldout")
+        assert (first == second) == (first[0] == second[0] and len(MATERIALS.pictures(first[0], split)) == 1)
+        assert {first[1], second[1]} == {split}
 
 
 def test_the_place_of_the_right_one_of_three_takes_turns(built):

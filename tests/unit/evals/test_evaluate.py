@@ -74,6 +74,9 @@ def heldout(tmp_path_factory) -> Path:
         "refer_unseen": [boxed_row(n, asked=True) for n in range(4)],
         "ground_unseen": [boxed_row(n, asked=False) for n in range(4)],
         "pairs": [chat_row("Same?", ["yes", "no"][n % 2], n, marks="<image><image>") for n in range(4)],
+        "in_context": [chat_row("Name?", f"tazu{n}", n, "<image>" * 3, told=["tazu0", "bomi"]) for n in range(4)],
+        "in_context_control": [chat_row("Name?", f"tazu{n}", n) for n in range(4)],
+        "video": [chat_row("Which way?", ["left", "right"][n % 2], n, "<image>" * 4) for n in range(4)],
     }
     for name, rows in files.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -102,7 +105,7 @@ def test_the_real_walk_keeps_every_answer(untrained, heldout):
     files = sorted((out / "predictions").iterdir())
     assert [file.name for file in files] == sorted(f"{name}.jsonl" for name in known("mini")), "no parts are left"
     lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
-    assert len(lines) == 6 + 11 * 4
+    assert len(lines) == 6 + 14 * 4
     assert len({line["key"] for line in lines}) == len(lines)
     assert {line["decode"] for line in lines if line["key"].startswith("mini-vqa")} == {
         "greedy, float32, at most 32 tokens"
@@ -113,6 +116,8 @@ def test_the_real_walk_keeps_every_answer(untrained, heldout):
     saved = json.loads((out / "results.json").read_text())
     assert saved == results_json(report)
     assert {score["n"] for score in saved["scores"]} == {4, 6}
+    assert set(saved["fixed"]) == set(known("mini")), "whether the questions are those that everybody is asked"
+    assert saved["fixed"]["mini-vqa"] == "6 rows, the fixed file has 320"
     assert all(score["untrained"] is None for score in saved["scores"])
 
 
@@ -251,6 +256,7 @@ def test_the_report_shows_best_and_worst_with_boxes_and_escapes_answers(
     assert "&lt;script&gt;" in page
     assert "A &lt;run&gt;" in page
     assert "a note &amp; more" in page
+    assert "Not the fixed mini suite, not comparable with other runs: mini-vqa (6 rows, the fixed file has 320)" in page
     assert "&lt;b&gt;words&lt;/b&gt;" in page
     assert "8 steps in 1.2 min, loss 0.500" in page
     assert page.count("data:image/jpeg") >= 20
