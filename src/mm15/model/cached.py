@@ -133,7 +133,7 @@ class _Paged:
         heads, head_dim = q_SHD.shape[1:]
         q_QRD = q_SHD.reshape(rows, -1).index_select(0, self.owner_Q).view(used * groups, -1, head_dim)
         scores = torch.baddbmm(self.mask_Q1P, q_QRD, keys_QPD.transpose(1, 2), alpha=self.scale)
-        weights = self._softmax(scores.view(used, heads, page)).view(used * groups, -1, page)
+        weights = self._softmax(scores.reshape(used, heads, page)).reshape(used * groups, -1, page)
         out_QD = torch.bmm(weights, values_QPD).view(used, heads * head_dim)
         if used == rows:
             # One page each: order is all there is to do.

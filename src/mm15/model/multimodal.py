@@ -72,10 +72,10 @@ class MultimodalModel(nn.Module):
         """Decoder inputs of every tile, [N, M, D]. Tiles are uint8, or floats that are normalised already."""
         return self.connector(self.vision(tiles_NCHW, self.compute_dtype))
 
-    def embed(self, batch: PackedBatch) -> Tensor:
+    def embed(self, batch: PackedBatch, features_NMD: Tensor | None = None) -> Tensor:
         """Word embeddings with the tile features at the image positions, [T, D].
 
-        A batch without tiles still runs the encoder and connector over zero rows: every rank makes the same
+        ``features_NMD`` are those of the batch's tiles, where ``encode_tiles`` made them before. A batch without tiles still runs the encoder and connector over zero rows: every rank makes the same
         collective calls, and the gradients are zero instead of missing.
 
         Raises:
@@ -85,7 +85,9 @@ class MultimodalModel(nn.Module):
         is_image_T = batch.tokens_T == batch.image_token
         self._check_seam(batch, is_image_T)
         x_TD = self.decoder.embed(batch.tokens_T, self.compute_dtype)
-        tiles_RD = self.encode_tiles(batch.tiles_NCHW).flatten(0, 1)
+        if features_NMD is None:
+            features_NMD = self.encode_tiles(batch.tiles_NCHW)
+        tiles_RD = features_NMD.flatten(0, 1)
         return x_TD.index_copy(0, is_image_T.nonzero().flatten(), tiles_RD)
 
     def _check_batch(self, batch: PackedBatch) -> None:
