@@ -55,7 +55,7 @@ def says(monkeypatch):
 
     mouth = Mouth()
 
-    def stream(model, processor, encoded, max_new_tokens, sampling):
+    def stream(model, processor, encoded, max_new_tokens, sampling, stop=(), features=None):
         mouth.asked.append((encoded, max_new_tokens, sampling))
         yield mouth.text[:3]
         yield mouth.text[3:]
