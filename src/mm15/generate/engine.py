@@ -1,8 +1,8 @@
 """Many requests in flight: prompts are read in chunks while others are answered, and whoever ends makes room at once.
 
 A step is one pass of the decoder over the next token of every request that is answering and over the next chunk of the
-prompts that are being read. Requests wait in order until the cache can promise them pages for prompt and longest answer.
-The answer to a request does not depend on what else is in flight.
+prompts that are being read. Requests wait in order until the cache can promise them pages for prompt and longest
+answer. The answer to a request does not depend on what else is in flight.
 
 Legend: T positions, S sequences, V vocabulary, N tiles, D width.
 """

@@ -143,7 +143,7 @@ class _Paged:
         return out_SD.to(q_SHD.dtype).view(q_SHD.shape)
 
     def _softmax(self, scores_QHP: Tensor) -> Tensor:
-        used, heads, page = scores_QHP.shape
+        heads, page = scores_QHP.shape[1:]
         if self.is_ordered:
             by_row = scores_QHP
         else:

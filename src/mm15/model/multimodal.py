@@ -75,8 +75,9 @@ class MultimodalModel(nn.Module):
     def embed(self, batch: PackedBatch, features_NMD: Tensor | None = None) -> Tensor:
         """Word embeddings with the tile features at the image positions, [T, D].
 
-        ``features_NMD`` are those of the batch's tiles, where ``encode_tiles`` made them before. A batch without tiles still runs the encoder and connector over zero rows: every rank makes the same
-        collective calls, and the gradients are zero instead of missing.
+        ``features_NMD`` are those of the batch's tiles, where ``encode_tiles`` made them before. Without them a batch
+        that has no tiles still runs the encoder and connector over zero rows: every rank makes the same collective
+        calls, and the gradients are zero instead of missing.
 
         Raises:
             ValueError: image positions and tiles of a sample do not match, or the batch is for another model.
@@ -129,9 +130,7 @@ class MultimodalModel(nn.Module):
     def new_pool(self, num_pages: int, page: int = PAGE) -> KVCache:
         """A cache for this model of so many pages, and no sequence yet."""
         config, device = self.config.decoder, self.decoder.embedding.weight.device
-        return KVCache(
-            num_pages, config.layers, config.kv_heads, config.head_dim, self.compute_dtype, device, page
-        )
+        return KVCache(num_pages, config.layers, config.kv_heads, config.head_dim, self.compute_dtype, device, page)
 
     @torch.no_grad()
     def advance(self, x_TD: Tensor, more: Sequence[int], cache: KVCache, rows: Sequence[int]) -> Tensor:

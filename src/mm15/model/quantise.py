@@ -1,8 +1,8 @@
 """Weights laid out for decoding on a CPU, where reading them is nearly all of the time a token takes.
 
-A matrix with few rows of input is as fast as memory delivers its bytes. ``pack`` orders weights the way the kernel reads
-them; ``quantise`` stores a byte per weight and a scale per output row (absolute maximum, symmetric),
-and leaves activations as they are.
+A matrix with few rows of input is as fast as memory delivers its bytes. ``pack`` orders weights the way the kernel
+reads them; ``quantise`` stores a byte per weight and a scale per output row (absolute maximum, symmetric), and leaves
+activations as they are.
 
 Legend: I inputs, O outputs, T positions.
 """
@@ -54,7 +54,7 @@ class Int8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         flat_TI = x.reshape(-1, x.shape[-1])
         if len(flat_TI) <= FEW_ROWS and x.dtype == torch.bfloat16:
-            out_TO = torch._weight_int8pack_mm(flat_TI, self.weight_OI, self.scale_O)
+            out_TO = torch.ops.aten._weight_int8pack_mm(flat_TI, self.weight_OI, self.scale_O)
         elif len(flat_TI) <= SOME_ROWS and self.packed is not None:
             out_TO = self._by_bytes(flat_TI.float()).to(x.dtype)
         else:
@@ -70,7 +70,19 @@ class Int8Linear(nn.Module):
         high_TI = (whole_TI / 128).round_()
         bytes_TI = torch.cat([high_TI, whole_TI.sub_(high_TI, alpha=128)]).add_(128).to(torch.uint8)
         out_TO = torch.ops.onednn.qlinear_pointwise(
-            bytes_TI, 1.0, 128, self.packed, self.wide_scale_O, self.zeros_O, None, 1.0, 0, torch.float32, "none", [], ""
+            bytes_TI,
+            1.0,
+            128,
+            self.packed,
+            self.wide_scale_O,
+            self.zeros_O,
+            None,
+            1.0,
+            0,
+            torch.float32,
+            "none",
+            [],
+            "",
         )
         high_TO, low_TO = out_TO.chunk(2)
         return low_TO.add_(high_TO, alpha=128).mul_(step_T1)
@@ -132,7 +144,7 @@ def _swap(
 ) -> None:
     dtype, decoder = dtype or model.compute_dtype, model.decoder
     if decoder.untied_head is None:
-        decoder.untied_head = made(decoder.embedding.weight, None, dtype)
+        setattr(decoder, "untied_head", made(decoder.embedding.weight, None, dtype))  # noqa: B010  (it is no Linear)
     for parent in list(decoder.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, Linear):

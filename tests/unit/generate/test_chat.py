@@ -198,6 +198,16 @@ def test_a_clip_is_refused_with_the_way_out(chat):
         chat.ask("what happens?", video="clip.mp4")
 
 
+def test_a_picture_asked_about_again_is_not_encoded_again(chat):
+    again = Chat(chat.bundle)
+    first = again.ask("where is the dog?", images=[photo(50, 30)], max_new_tokens=3)
+    encoded = again._features.encoded
+    again.ask("where?", history=first.messages, max_new_tokens=3)
+    assert again._features.encoded == encoded > 0
+    assert again._features.reused >= encoded
+    assert again.ask("where is the dog?", images=[photo(50, 30)], max_new_tokens=3).text == first.text
+
+
 def test_sampling_reaches_the_engine(chat, says):
     chat.ask("hello", max_new_tokens=5, temperature=0.5, top_p=0.9, seed=4)
     _, most, sampling = says.asked[0]
