@@ -18,17 +18,23 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 
-def load(folder: str | Path, device: str = "cpu") -> Chat:
+def load(folder: str | Path, device: str = "cpu", quantise: str | None = None) -> Chat:
     """Open a bundle and return something to talk to.
 
     Args:
         folder: a bundle folder (or a run folder with ``bundle/`` inside).
         device: a torch device.
+        quantise: "int8" keeps the decoder's matrices as int8 and computes in bf16: for answers on a CPU only.
 
     Raises:
         BundleError: the folder is not a valid bundle; every problem is listed.
+        ValueError: an unknown way to quantise, or one that the device does not have.
     """
     from mm15.bundle import load_bundle  # heavy: torch is imported only when a model is wanted
     from mm15.generate.chat import Chat
+    from mm15.model import quantise as quantising
 
-    return Chat(load_bundle(folder, device=device))
+    bundle = load_bundle(folder, device=device)
+    if quantise is not None:
+        quantising.quantise(bundle.model, quantise)
+    return Chat(bundle)

@@ -126,13 +126,14 @@ def chat(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write the picture with the answer's boxes drawn.")] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Longest answer.")] = 256,
+    int8: Annotated[bool, typer.Option("--int8", help="Keep the decoder's weights as int8: faster on a CPU.")] = False,
     as_json: Json = False,
 ) -> None:
     """Ask about pictures: text, boxes in pixels, and an annotated copy of the picture."""
     import mm15
     from mm15.generate.chat import describe, parse_box, talk
 
-    session = mm15.load(bundle)
+    session = mm15.load(bundle, quantise="int8" if int8 else None)
     images = list(image or ())
     if question is None:
         talk(session, images, annotated=out, max_new_tokens=max_new_tokens)

@@ -34,6 +34,7 @@ from mm15.base.types import (
 )
 from mm15.bundle import Bundle
 from mm15.generate.engine import Generation, stream
+from mm15.generate.features import Features
 from mm15.generate.sampling import Sampling
 from mm15.images.draw import draw_regions
 from mm15.images.pixels import open_picture, picture_size
@@ -107,10 +108,12 @@ class Reply:
 
 
 class Chat:
-    """A bundle to talk to. Holds no conversation: a reply carries it."""
+    """A bundle to talk to. Holds no conversation: a reply carries it; but what the encoder made of the pictures seen
+    last is kept for the next question, so the bundle's weights must not change."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
+        self._features = Features(bundle.model)
 
     def ask(
         self,
@@ -123,6 +126,8 @@ class Chat:
         top_p: float = 1.0,
         seed: int = 0,
         history: Sequence[Message] = (),
+        min_p: float = 0.0,
+        stop: Sequence[str] = (),
     ) -> Reply:
         """Ask one question.
 
@@ -134,6 +139,8 @@ class Chat:
                 here (or, without one, the last turn's); ``image`` of a ``Box`` or ``Point`` counts the pictures of the
                 whole conversation from 0.
             history: ``messages`` of an earlier reply.
+            min_p: as ``Sampling`` tells.
+            stop: the answer ends before the first of these strings.
 
         Raises:
             PictureError: a picture is refused.
@@ -141,7 +148,9 @@ class Chat:
                 longer than the bundle's ``max_tokens``.
             ValueError: a ``video``, or numbers out of range.
         """
-        pieces = self.stream(question, images, video, regions, max_new_tokens, temperature, top_p, seed, history)
+        pieces = self.stream(
+            question, images, video, regions, max_new_tokens, temperature, top_p, seed, history, min_p, stop
+        )
         while True:
             try:
                 next(pieces)
@@ -159,6 +168,8 @@ class Chat:
         top_p: float = 1.0,
         seed: int = 0,
         history: Sequence[Message] = (),
+        min_p: float = 0.0,
+        stop: Sequence[str] = (),
     ) -> Generator[str, None, Reply]:
         """``ask``, piece by piece as the text appears; the generator returns the ``Reply``."""
         if video is not None:
@@ -168,8 +179,15 @@ class Chat:
         messages = (*history, _question(question, [picture_part(image) for image in images], list(regions), history))
         sample = Sample("chat", "chat", Category.GENERAL, messages)
         encoded = self.bundle.processor.encode(sample, answering=True)
-        sampling = Sampling(temperature, top_p, seed)
-        answer = yield from stream(self.bundle.model, self.bundle.processor, encoded, max_new_tokens, sampling)
+        answer = yield from stream(
+            self.bundle.model,
+            self.bundle.processor,
+            encoded,
+            max_new_tokens,
+            Sampling(temperature, top_p, seed, min_p),
+            stop,
+            self._features,
+        )
         tokens = encoded.num_tokens + len(answer.ids)
         return _reply(sample, answer, tokens, encoded.num_tiles)
 

@@ -1,39 +1,270 @@
-"""Prefill, decode, stop: many requests, one cache.
+"""Many requests in flight: prompts are read in chunks while others are answered, and whoever ends makes room at once.
 
-Prompts are packed end to end and read once; then every sequence grows by one token per step. A finished sequence idles
-in its row of the cache until half of the rows are idle; then the cache is compacted. The answer to a prompt does not
-depend on what else is in its batch.
+A step is one pass of the decoder over the next token of every request that is answering and over the next chunk of the
+prompts that are being read. Requests wait in order until the cache can promise them pages for prompt and longest
+answer. The answer to a request does not depend on what else is in flight.
 
-Legend: S sequences, V vocabulary.
+Legend: T positions, S sequences, V vocabulary, N tiles, D width.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from mm15.base.batch import EncodedSample, pack
 from mm15.base.torch_rng import torch_rng
+from mm15.generate.features import Features
 from mm15.generate.sampling import Sampling, choose
+from mm15.generate.speech import Speech
+from mm15.model.cache import PAGE
 from mm15.model.multimodal import MultimodalModel
 from mm15.processor import Processor
 
 BATCH_TOKENS = 16_384
-"""Default places of the cache: sequences times the longest of them, answer included."""
+"""Default places of the cache: prompts and longest answers of all requests in flight."""
 
-STOP, LENGTH = "stop", "length"
+CHUNK = 2_048
+"""Default positions of prompts read in one step: what those who are answering wait for at most."""
+
+STOP, LENGTH, CANCELLED = "stop", "length", "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """An answer: its tokens without the end token, their text, and ``stop`` (end token) or ``length`` (cut off)."""
+    """An answer: its tokens without the end token, their text, and ``stop`` (end token or stop string), ``length`` (cut
+    off) or ``cancelled``. The text ends before a stop string; the tokens are all that were said."""
 
     ids: tuple[int, ...]
     text: str
     stop_reason: str
+
+
+class _Request:
+    """A request on its way."""
+
+    def __init__(self, sample: EncodedSample, max_new_tokens: int, sampling: Sampling, speech: Speech) -> None:
+        self.sample, self.max_new_tokens, self.sampling, self.speech = sample, max_new_tokens, sampling, speech
+        self.generator = torch_rng(sampling.seed, "sampling", sample.key)
+        self.unread_TD: Tensor | None = None
+        self.pieces: list[str] = []
+        self.answer: Generation | None = None
+
+    @property
+    def places(self) -> int:
+        return self.sample.num_tokens + self.max_new_tokens
+
+    def end(self, reason: str) -> None:
+        self.pieces.append(self.speech.end())
+        self.unread_TD = None
+        self.answer = Generation(tuple(self.speech.ids), self.speech.text or "", reason)
+
+
+class Engine:
+    """Requests in, answers out. Not for several threads at a time.
+
+    >>> engine = Engine(model, processor)
+    >>> first, second = engine.submit(prompt), engine.submit(other, sampling=Sampling(0.8, seed=1), stop=["###"])
+    >>> for piece in engine.stream(first): ...   # every step moves the second request on as well
+    >>> engine.result(second).text
+
+    Args:
+        places: of the cache, rounded down to pages.
+        chunk: positions of prompts read in one step, at least 1.
+        page: places of a page.
+        features: of pictures seen before; a new store if None.
+    """
+
+    def __init__(
+        self,
+        model: MultimodalModel,
+        processor: Processor,
+        places: int = BATCH_TOKENS,
+        chunk: int = CHUNK,
+        page: int = PAGE,
+        features: Features | None = None,
+    ) -> None:
+        if chunk < 1 or places < page:
+            raise ValueError(f"chunk must be at least 1 and places at least one page ({page}), found {chunk}, {places}")
+        self.model, self.processor, self.chunk = model, processor, chunk
+        self.cache = model.new_pool(places // page, page)
+        self.features = features or Features(model)
+        self.device = next(model.parameters()).device
+        self._tickets = itertools.count()
+        self._requests: dict[int, _Request] = {}
+        self._waiting: deque[_Request] = deque()
+        self._live: list[_Request] = []  # in the order of the cache's rows
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are waiting, being read or being answered."""
+        return len(self._waiting) + len(self._live)
+
+    def submit(
+        self,
+        sample: EncodedSample,
+        max_new_tokens: int = 256,
+        sampling: Sampling | None = None,
+        stop: Sequence[str] = (),
+        streaming: bool = True,
+    ) -> int:
+        """Queue a prompt that was encoded with ``answering=True``; a ticket for ``stream``, ``result`` and ``cancel``.
+
+        Args:
+            max_new_tokens: the longest answer, its end token included.
+            sampling: greedy if None; draws are seeded by its seed and the sample's key.
+            stop: the answer ends before the first of these strings.
+            streaming: False saves decoding text at each step where no one will ask for pieces.
+
+        Raises:
+            ValueError: ``max_new_tokens`` below 1, an empty stop string, or more positions than the whole cache has.
+        """
+        if max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens must be at least 1, found {max_new_tokens}")
+        if not all(stop):
+            raise ValueError("a stop string is empty: it would end every answer at once")
+        request = _Request(
+            sample, max_new_tokens, sampling or Sampling(), Speech(self.processor.decode, stop, streaming)
+        )
+        if self.cache.pages_for(request.places) > self.cache.num_pages:
+            raise ValueError(
+                f"{sample.key}: {sample.num_tokens} tokens and an answer of {max_new_tokens} need {request.places} "
+                f"places, the cache has {self.cache.num_pages * self.cache.page}; give the engine more places"
+            )
+        ticket = next(self._tickets)
+        self._requests[ticket] = request
+        self._waiting.append(request)
+        return ticket
+
+    def is_done(self, ticket: int) -> bool:
+        """Whether the answer is whole. Raises ``KeyError`` for a ticket that is unknown or was redeemed."""
+        return self._requests[ticket].answer is not None
+
+    def cancel(self, ticket: int) -> Generation:
+        """End a request now, free its pages, and redeem the ticket for what was said so far."""
+        request = self._requests.pop(ticket)
+        if request.answer is None:
+            if request in self._waiting:
+                self._waiting.remove(request)
+            else:
+                self._drop([request])
+            request.end(CANCELLED)
+        assert request.answer is not None
+        return request.answer
+
+    def result(self, ticket: int) -> Generation:
+        """The answer, after as many steps as it takes; redeems the ticket."""
+        while not self.is_done(ticket):
+            self.step()
+        answer = self._requests.pop(ticket).answer
+        assert answer is not None
+        return answer
+
+    def stream(self, ticket: int) -> Generator[str, None, Generation]:
+        """Pieces of the answer as they come, then the ``Generation`` they join to (see ``Speech``); redeems the ticket.
+
+        A stream that is closed before its end cancels the request.
+        """
+        request = self._requests[ticket]
+        try:
+            while True:
+                pieces, request.pieces = request.pieces, []
+                yield from filter(None, pieces)
+                if request.answer is not None:
+                    return request.answer
+                if not pieces:
+                    self.step()
+        finally:
+            if ticket in self._requests:
+                self.cancel(ticket)
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        """Let waiting requests in, and move every request in flight on: by a token, or by a chunk of its prompt."""
+        self._admit()
+        if not self._live:
+            return
+        more, rows = self._share()
+        logits_SV = self.model.advance(self._inputs(more), more, self.cache, rows)
+        # A picture is something the model is shown; it cannot say one.
+        logits_SV[:, self.processor.image_token] = -math.inf
+        asked = [self._live[row] for row in rows]
+        tokens = choose(logits_SV, [r.sampling for r in asked], [r.generator for r in asked]) if asked else []
+        ended = [request for request, token in zip(asked, tokens, strict=True) if self._say(request, token)]
+        if ended:
+            self._drop(ended)
+
+    def _admit(self) -> None:
+        new: list[_Request] = []
+        while self._waiting and self.cache.fits(self._waiting[0].places):
+            request = self._waiting.popleft()
+            self.cache.open(request.places)
+            self._live.append(request)
+            new.append(request)
+        if not new:
+            return
+        counts = [request.sample.num_tiles for request in new]
+        tiles_NCHW = torch.cat([request.sample.tiles_NCHW for request in new])
+        model, decoder = self.model, self.model.config
+        empty = torch.zeros(0, decoder.connector.tokens, decoder.decoder.width, dtype=model.compute_dtype)
+        features_NMD = self.features.of(tiles_NCHW) if len(tiles_NCHW) else empty.to(self.device)
+        for request, features in zip(new, features_NMD.split(counts), strict=True):
+            batch = pack([request.sample], self.processor.image_token, self.processor.tokens_per_tile).to(self.device)
+            request.unread_TD = model.embed(batch, features)
+
+    def _share(self) -> tuple[list[int], list[int]]:
+        """New positions of every row, and the rows that have a token to say after them."""
+        left = self.chunk
+        more, rows = [], []
+        for row, request in enumerate(self._live):
+            unread = 0 if request.unread_TD is None else len(request.unread_TD)
+            count = min(unread, left) if unread else 1
+            left -= count if unread else 0
+            more.append(count)
+            if count and count >= unread:
+                rows.append(row)
+        return more, rows
+
+    def _inputs(self, more: Sequence[int]) -> Tensor:
+        """Decoder inputs of the new positions, [T, D]."""
+        said = [request.speech.ids[-1] for request in self._live if request.unread_TD is None]
+        said_SD = self.model.decoder.embed(torch.tensor(said, dtype=torch.long, device=self.device),
+                                           self.model.compute_dtype)  # fmt: skip
+        if len(said) == len(self._live):
+            return said_SD
+        words = iter(said_SD.split(1))
+        parts = []
+        for request, count in zip(self._live, more, strict=True):
+            if request.unread_TD is None:
+                parts.append(next(words))
+            else:
+                parts.append(request.unread_TD[:count])
+                rest_TD = request.unread_TD[count:]
+                request.unread_TD = rest_TD if len(rest_TD) else None
+        return torch.cat(parts)
+
+    def _say(self, request: _Request, token: int) -> bool:
+        """Give a request its next token; whether that was its last."""
+        if token in self.processor.stop_tokens:
+            request.end(STOP)
+            return True
+        piece, is_stopped = request.speech.hear(token)
+        request.pieces.append(piece)
+        if is_stopped or len(request.speech.ids) == request.max_new_tokens:
+            request.end(STOP if is_stopped else LENGTH)
+            return True
+        return False
+
+    def _drop(self, ended: Sequence[_Request]) -> None:
+        kept = [row for row, request in enumerate(self._live) if request not in ended]
+        self.cache.keep(kept)
+        self._live = [self._live[row] for row in kept]
 
 
 def generate(
@@ -45,23 +276,27 @@ def generate(
     top_p: float = 1.0,
     seed: int = 0,
     batch_tokens: int = BATCH_TOKENS,
+    min_p: float = 0.0,
+    stop: Sequence[str] = (),
 ) -> list[Generation]:
     """Answer prompts that were encoded with ``answering=True``, in their order.
 
     Args:
         max_new_tokens: the longest answer, its end token included.
         temperature: 0 is greedy; above, draws are seeded by ``seed`` and the sample's key.
-        batch_tokens: places of the cache; more prompts than fit are answered batch after batch.
+        batch_tokens: places of the cache; of more prompts than fit, one begins when another has ended.
 
     Raises:
         ValueError: ``max_new_tokens`` below 1, or sampling values out of range.
     """
-    sampling = Sampling(temperature, top_p, seed)
-    return [
-        answer
-        for group in batches(samples, max_new_tokens, batch_tokens)
-        for answer in _answer(model, processor, group, max_new_tokens, sampling)
-    ]
+    sampling = Sampling(temperature, top_p, seed, min_p)
+    # Rounded up to pages, each prompt by itself: what fits without them fits with them.
+    needs = [-(-(sample.num_tokens + max_new_tokens) // PAGE) * PAGE for sample in samples]
+    if not needs:
+        return []
+    engine = Engine(model, processor, min(sum(needs), max(batch_tokens, *needs, PAGE)))
+    tickets = [engine.submit(sample, max_new_tokens, sampling, stop, streaming=False) for sample in samples]
+    return [engine.result(ticket) for ticket in tickets]
 
 
 def batches(
@@ -81,77 +316,19 @@ def batches(
 
 
 def stream(
-    model: MultimodalModel, processor: Processor, sample: EncodedSample, max_new_tokens: int, sampling: Sampling
+    model: MultimodalModel,
+    processor: Processor,
+    sample: EncodedSample,
+    max_new_tokens: int,
+    sampling: Sampling,
+    stop: Sequence[str] = (),
+    features: Features | None = None,
 ) -> Generator[str, None, Generation]:
     """The answer to one prompt piece by piece. Returns the ``Generation``, whose text the pieces join to.
 
-    A character whose bytes are not complete yet is held back. Only where bytes that are no text spoil characters that
-    were already given (byte-fallback decoders replace the whole run) do the pieces stop short of the text.
+    Raises:
+        ValueError: as ``Engine.submit``.
     """
-    ids: list[int] = []
-    shown, stop_reason = "", LENGTH
-    for step in _steps(model, processor, [sample], max_new_tokens, sampling):
-        token = step[0]
-        if token in processor.stop_tokens:
-            stop_reason = STOP
-            break
-        ids.append(token)
-        whole = processor.decode(ids).rstrip("\ufffd")
-        if len(whole) > len(shown) and whole.startswith(shown):
-            yield whole[len(shown) :]
-            shown = whole
-    text = processor.decode(ids)
-    if len(text) > len(shown) and text.startswith(shown):
-        yield text[len(shown) :]
-    return Generation(tuple(ids), text, stop_reason)
-
-
-def _answer(
-    model: MultimodalModel,
-    processor: Processor,
-    samples: Sequence[EncodedSample],
-    max_new_tokens: int,
-    sampling: Sampling,
-) -> list[Generation]:
-    ids: list[list[int]] = [[] for _ in samples]
-    reasons = [LENGTH] * len(samples)
-    for step in _steps(model, processor, samples, max_new_tokens, sampling):
-        for index, token in step.items():
-            if token in processor.stop_tokens:
-                reasons[index] = STOP
-            else:
-                ids[index].append(token)
-    return [Generation(tuple(said), processor.decode(said), reason) for said, reason in zip(ids, reasons, strict=True)]
-
-
-@torch.inference_mode()
-def _steps(
-    model: MultimodalModel,
-    processor: Processor,
-    samples: Sequence[EncodedSample],
-    max_new_tokens: int,
-    sampling: Sampling,
-) -> Iterator[dict[int, int]]:
-    """Step by step, the next token of every sequence that has not ended: sample index → token."""
-    if max_new_tokens < 1:
-        raise ValueError(f"max_new_tokens must be at least 1, found {max_new_tokens}")
-    device = next(model.parameters()).device
-    batch = pack(samples, processor.image_token, processor.tokens_per_tile).to(device)
-    cache = model.new_cache(len(samples), max(sample.num_tokens for sample in samples) + max_new_tokens)
-    generators = [torch_rng(sampling.seed, "sampling", sample.key) for sample in samples]
-    rows = list(range(len(samples)))
-    live = set(rows)
-    logits_SV = model.prefill(batch, cache)
-    for step in range(max_new_tokens):
-        # A picture is something the model is shown; it cannot say one.
-        logits_SV[:, processor.image_token] = -math.inf
-        tokens = choose(logits_SV, sampling, [generators[index] for index in rows])
-        yield {index: token for index, token in zip(rows, tokens, strict=True) if index in live}
-        live -= {index for index, token in zip(rows, tokens, strict=True) if token in processor.stop_tokens}
-        if not live or step + 1 == max_new_tokens:
-            return
-        if len(live) * 2 <= len(rows):
-            kept = [place for place, index in enumerate(rows) if index in live]
-            cache.keep(kept)
-            rows, tokens = [rows[place] for place in kept], [tokens[place] for place in kept]
-        logits_SV = model.decode(torch.tensor(tokens, device=device), cache)
+    places = sample.num_tokens + max(max_new_tokens, 1) + PAGE
+    engine = Engine(model, processor, places, features=features)
+    return (yield from engine.stream(engine.submit(sample, max_new_tokens, sampling, stop)))

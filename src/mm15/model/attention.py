@@ -174,18 +174,3 @@ def attend(q_SHLD: Tensor, k_SGLD: Tensor, v_SGLD: Tensor, causal: bool = False)
     scores = torch.baddbmm(mask, q, k.transpose(1, 2), beta=int(causal), alpha=head_dim**-0.5)
     out = torch.bmm(scores.softmax(-1), v)
     return out.view(num_segments, num_heads, length, head_dim)
-
-
-def attend_cached(q_SHD: Tensor, keys_SGLD: Tensor, values_SGLD: Tensor, mask_SL: Tensor) -> Tensor:
-    """One query position per sequence over cached keys.
-
-    Args:
-        mask_SL: 0 where a key may be seen, -inf elsewhere.
-
-    Returns:
-        [S, H, D].
-    """
-    num_sequences, num_heads, head_dim = q_SHD.shape
-    q_SGRD = q_SHD.view(num_sequences, keys_SGLD.shape[1], -1, head_dim)
-    scores = q_SGRD @ keys_SGLD.transpose(2, 3) * head_dim**-0.5 + mask_SL[:, None, None]
-    return (scores.softmax(-1) @ values_SGLD).view(num_sequences, num_heads, head_dim)

@@ -1,73 +1,36 @@
 """Causal decoder: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
 
-Legend: T positions of a packed stream, S sequences, L places of the cache, D width or head width, V vocabulary,
-R rows kept at the end, H query heads, G key/value heads, N = H + 2 G.
+Legend: T positions of a packed stream, D width or head width, V vocabulary, R rows kept at the end, H query heads,
+G key/value heads, N = H + 2 G.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm15.model.attention import Segments, attend_cached, causal_attention
-from mm15.model.cache import KVCache
+from mm15.model.attention import Segments, causal_attention
+from mm15.model.cached import Step
 from mm15.model.layers import Linear, RMSNorm, Rotation, Table, roll_half
 from mm15.model.sizes import DecoderConfig
 
 
 class Stream:
-    """What all layers share about one pass over a packed stream: rotations, segments, and where to cache."""
+    """What all layers share about one pass over a packed stream: rotations and segments."""
 
     def __init__(
-        self,
-        config: DecoderConfig,
-        positions_T: Tensor,
-        borders: tuple[int, ...],
-        dtype: torch.dtype,
-        cache: KVCache | None = None,
+        self, config: DecoderConfig, positions_T: Tensor, borders: tuple[int, ...], dtype: torch.dtype
     ) -> None:
         device = positions_T.device
         self.rotation = Rotation(positions_T, config.head_dim, config.rope_theta, dtype)
         self.segments = Segments(borders, config.heads, config.kv_heads, device, dtype)
-        self.cache = cache
-        self.places_T = positions_T
-        if cache is not None:
-            lengths = self.segments.borders.diff().long()
-            self.sequence_T = torch.arange(len(lengths), device=device).repeat_interleave(lengths)
 
     def attend(self, layer: int, qkv_TND: Tensor) -> Tensor:
-        """[T, N, D] → [T, H, D]; with a cache, keys and values are kept on the way."""
-        if self.cache is not None:
-            heads, kv_heads = self.segments.num_heads, self.segments.num_kv_heads
-            keys_TGD, values_TGD = qkv_TND[:, heads:].split(kv_heads, dim=1)
-            self.cache.write(layer, self.sequence_T, self.places_T, keys_TGD, values_TGD)
+        """[T, N, D] → [T, H, D]."""
         return causal_attention(qkv_TND, self.segments)
-
-
-class Step:
-    """What all layers share about one decoding step: one new position of each of S sequences."""
-
-    def __init__(self, config: DecoderConfig, cache: KVCache, dtype: torch.dtype, device: torch.device) -> None:
-        self.heads, self.kv_heads = config.heads, config.kv_heads
-        self.cache = cache
-        self.longest = max(cache.lengths)
-        self.places_S = torch.tensor(cache.lengths, device=device) - 1
-        self.sequence_S = torch.arange(cache.num_sequences, device=device)
-        self.rotation = Rotation(self.places_S, config.head_dim, config.rope_theta, dtype)
-        ahead_SL = torch.arange(self.longest, device=device) > self.places_S[:, None]
-        self.mask_SL = torch.zeros(ahead_SL.shape, dtype=dtype, device=device).masked_fill(ahead_SL, -math.inf)
-
-    def attend(self, layer: int, qkv_SND: Tensor) -> Tensor:
-        """[S, N, D] → [S, H, D] over everything cached so far and the new position itself."""
-        q_SHD, keys_SGD, values_SGD = qkv_SND.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
-        self.cache.write(layer, self.sequence_S, self.places_S, keys_SGD, values_SGD)
-        keys_SGLD = self.cache.keys_SGLD[layer][:, :, : self.longest]
-        values_SGLD = self.cache.values_SGLD[layer][:, :, : self.longest]
-        return attend_cached(q_SHD, keys_SGLD, values_SGLD, self.mask_SL)
 
 
 class QueryKeyValue(Linear):

@@ -6,15 +6,18 @@ H W pixels, D width, V vocabulary.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from mm15.base.batch import IGNORE, PackedBatch
-from mm15.model.cache import KVCache
+from mm15.model.cache import PAGE, KVCache
+from mm15.model.cached import Step
 from mm15.model.connector import build_connector
-from mm15.model.decoder import Decoder, Step, Stream
+from mm15.model.decoder import Decoder, Stream
 from mm15.model.layers import init_weights
 from mm15.model.sizes import ModelConfig
 from mm15.model.vit import VisionTransformer
@@ -69,11 +72,12 @@ class MultimodalModel(nn.Module):
         """Decoder inputs of every tile, [N, M, D]. Tiles are uint8, or floats that are normalised already."""
         return self.connector(self.vision(tiles_NCHW, self.compute_dtype))
 
-    def embed(self, batch: PackedBatch) -> Tensor:
+    def embed(self, batch: PackedBatch, features_NMD: Tensor | None = None) -> Tensor:
         """Word embeddings with the tile features at the image positions, [T, D].
 
-        A batch without tiles still runs the encoder and connector over zero rows: every rank makes the same
-        collective calls, and the gradients are zero instead of missing.
+        ``features_NMD`` are those of the batch's tiles, where ``encode_tiles`` made them before. Without them a batch
+        that has no tiles still runs the encoder and connector over zero rows: every rank makes the same collective
+        calls, and the gradients are zero instead of missing.
 
         Raises:
             ValueError: image positions and tiles of a sample do not match, or the batch is for another model.
@@ -82,7 +86,9 @@ class MultimodalModel(nn.Module):
         is_image_T = batch.tokens_T == batch.image_token
         self._check_seam(batch, is_image_T)
         x_TD = self.decoder.embed(batch.tokens_T, self.compute_dtype)
-        tiles_RD = self.encode_tiles(batch.tiles_NCHW).flatten(0, 1)
+        if features_NMD is None:
+            features_NMD = self.encode_tiles(batch.tiles_NCHW)
+        tiles_RD = features_NMD.flatten(0, 1)
         return x_TD.index_copy(0, is_image_T.nonzero().flatten(), tiles_RD)
 
     def _check_batch(self, batch: PackedBatch) -> None:
@@ -111,20 +117,43 @@ class MultimodalModel(nn.Module):
             problems.append(f"{len(batch.tiles_NCHW)} tiles for counts that sum to {sum(batch.tile_counts)}")
         raise ValueError("; ".join(problems))
 
-    def new_cache(self, num_sequences: int, capacity: int) -> KVCache:
-        """An empty cache for this model: ``capacity`` counts prompt and answer of the longest sequence."""
-        config = self.config.decoder
-        return KVCache(
-            num_sequences,
-            capacity,
-            config.layers,
-            config.kv_heads,
-            config.head_dim,
-            self.compute_dtype,
-            self.decoder.embedding.weight.device,
-        )
+    def new_cache(self, num_sequences: int, capacity: int, page: int = PAGE) -> KVCache:
+        """A cache for this model with room for ``num_sequences`` of ``capacity`` positions each, all of them open.
+
+        ``capacity`` counts prompt and answer of the longest sequence.
+        """
+        cache = self.new_pool(num_sequences * -(-capacity // page), page)
+        for _ in range(num_sequences):
+            cache.open(capacity)
+        return cache
+
+    def new_pool(self, num_pages: int, page: int = PAGE) -> KVCache:
+        """A cache for this model of so many pages, and no sequence yet."""
+        config, device = self.config.decoder, self.decoder.embedding.weight.device
+        return KVCache(num_pages, config.layers, config.kv_heads, config.head_dim, self.compute_dtype, device, page)
 
     @torch.no_grad()
+    def advance(self, x_TD: Tensor, more: Sequence[int], cache: KVCache, rows: Sequence[int]) -> Tensor:
+        """Append ``more[s]`` positions to every sequence s of the cache, and tell what follows some of them.
+
+        Args:
+            x_TD: decoder inputs of the new positions, sequence after sequence.
+            more: 0 leaves a sequence as it is.
+            rows: sequences whose next token is wanted; each must get a new position.
+
+        Returns:
+            Logits [len(rows), V], of the token behind the last position of each.
+
+        Raises:
+            ValueError: another number of sequences than the cache has, or one without room.
+        """
+        step = Step(self.config.decoder, cache, more, self.compute_dtype, x_TD.device)
+        ends = list(itertools.accumulate(more))
+        keep_R = torch.tensor([ends[row] - 1 for row in rows], dtype=torch.long, device=x_TD.device)
+        if len(rows) == len(x_TD):
+            return self.decoder.head(self.decoder(x_TD, step)[keep_R])
+        return self.decoder.head(self.decoder(x_TD, step, keep_R=keep_R))
+
     def prefill(self, batch: PackedBatch, cache: KVCache) -> Tensor:
         """Read the prompts of all samples into an empty cache; logits [S, V] of the token after each.
 
@@ -133,18 +162,16 @@ class MultimodalModel(nn.Module):
         """
         if any(cache.lengths):
             raise ValueError(f"prefill needs an empty cache, found lengths {cache.lengths}")
-        cache.reserve([end - start for start, end in zip(batch.borders, batch.borders[1:], strict=False)])
-        stream = Stream(self.config.decoder, batch.positions_T, batch.borders, self.compute_dtype, cache)
-        last_S = torch.tensor(batch.borders[1:], device=batch.tokens_T.device) - 1
-        return self.decoder.head(self.decoder(self.embed(batch), stream, keep_R=last_S))
+        more = [end - start for start, end in itertools.pairwise(batch.borders)]
+        with torch.no_grad():
+            return self.advance(self.embed(batch), more, cache, range(len(more)))
 
-    @torch.no_grad()
     def decode(self, tokens_S: Tensor, cache: KVCache) -> Tensor:
         """Append one token to every sequence of the cache; logits [S, V] of the token after it.
 
         Raises:
             ValueError: another number of tokens than sequences, or no room left.
         """
-        cache.reserve([1] * len(tokens_S))
-        step = Step(self.config.decoder, cache, self.compute_dtype, tokens_S.device)
-        return self.decoder.head(self.decoder(self.decoder.embed(tokens_S, self.compute_dtype), step))
+        with torch.no_grad():
+            x_SD = self.decoder.embed(tokens_S, self.compute_dtype)
+            return self.advance(x_SD, [1] * len(tokens_S), cache, range(len(tokens_S)))

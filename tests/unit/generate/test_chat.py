@@ -55,7 +55,7 @@ def says(monkeypatch):
 
     mouth = Mouth()
 
-    def stream(model, processor, encoded, max_new_tokens, sampling):
+    def stream(model, processor, encoded, max_new_tokens, sampling, stop=(), features=None):
         mouth.asked.append((encoded, max_new_tokens, sampling))
         yield mouth.text[:3]
         yield mouth.text[3:]
@@ -196,6 +196,16 @@ def test_text_alone_has_no_regions(chat, says):
 def test_a_clip_is_refused_with_the_way_out(chat):
     with pytest.raises(ValueError, match="pass frames of the clip as images"):
         chat.ask("what happens?", video="clip.mp4")
+
+
+def test_a_picture_asked_about_again_is_not_encoded_again(chat):
+    again = Chat(chat.bundle)
+    first = again.ask("where is the dog?", images=[photo(50, 30)], max_new_tokens=3)
+    encoded = again._features.encoded
+    again.ask("where?", history=first.messages, max_new_tokens=3)
+    assert again._features.encoded == encoded > 0
+    assert again._features.reused >= encoded
+    assert again.ask("where is the dog?", images=[photo(50, 30)], max_new_tokens=3).text == first.text
 
 
 def test_sampling_reaches_the_engine(chat, says):

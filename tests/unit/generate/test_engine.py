@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 
 from mm15.base.batch import EncodedSample, pack
 from mm15.base.types import Category, ImagePart, MediaRef, Sample, user
-from mm15.generate.engine import Generation, batches, generate, stream
+from mm15.generate.engine import Engine, Generation, batches, generate, stream
 from mm15.generate.sampling import Sampling, choose
 from mm15.images.split import SplitPolicy
 from mm15.model.multimodal import MultimodalModel
@@ -89,55 +90,43 @@ def test_greedy_answers_equal_rereading_everything_at_each_step(model, processor
     assert list(answer.ids) == said
 
 
-def end_after(model: MultimodalModel, processor: Processor, lengths: dict[int, int]):
-    """A model that ends sequence s after lengths[s] tokens: prompts are told apart by their length."""
+class _Ending:
+    """A model that ends a request after as many tokens as ``lengths`` says for a prompt of its length."""
 
-    class Ending:
-        def __init__(self):
-            self.steps: dict[int, int] = {}
-            self.cache_sizes: list[int] = []
+    def __init__(self, model: MultimodalModel, processor: Processor, lengths: dict[int, int]):
+        self.model, self.stop, self.lengths = model, min(processor.stop_tokens), lengths
+        self.passes: list[list[int]] = []
+        self.starts: dict[int, int] = {}
 
-        def parameters(self):
-            return model.parameters()
+    def __getattr__(self, name: str):
+        return getattr(self.model, name)
 
-        def new_cache(self, *args):
-            return model.new_cache(*args)
-
-        def prefill(self, batch, cache):
-            logits = model.prefill(batch, cache)
-            self.prompt = {length: n for n, length in enumerate(cache.lengths)}
-            self.start = list(cache.lengths)
-            return self.end(logits, [0] * len(cache.lengths), list(range(len(cache.lengths))))
-
-        def decode(self, tokens, cache):
-            self.cache_sizes.append(cache.num_sequences)
-            logits = model.decode(tokens, cache)
-            steps = self.cache_sizes.__len__()
-            rows = [self.prompt[length - steps] for length in cache.lengths]
-            return self.end(logits, [steps] * len(rows), rows)
-
-        def end(self, logits, steps, rows):
-            stop = min(processor.stop_tokens)
-            for place, (step, row) in enumerate(zip(steps, rows, strict=True)):
-                logits[place, stop] = 1e9 if step >= lengths[row] else -1e9
-            return logits
-
-    return Ending()
+    def advance(self, x_TD, more, cache, rows):
+        self.passes.append(list(more))
+        logits = self.model.advance(x_TD, more, cache, rows)
+        for place, row in enumerate(rows):
+            # The capacity tells requests apart: prompt and longest answer, which is 8.
+            prompt = cache.capacities[row] - 8
+            logits[place, self.stop] = 1e9 if cache.lengths[row] - prompt >= self.lengths[prompt] else -1e9
+        return logits
 
 
-def test_sequences_end_one_by_one_and_the_cache_is_compacted(model, processor, prompts):
+def ending_after(model: MultimodalModel, processor: Processor, lengths: dict[int, int]) -> Any:
+    return _Ending(model, processor, lengths)
+
+
+def test_requests_end_one_by_one_and_leave_at_once(model, processor, prompts):
     four = [prompts[1], prompts[3], prompts[5], prompts[0]]
-    assert len({prompt.num_tokens for prompt in four}) == 4
-    lengths = {0: 0, 1: 9, 2: 3, 3: 5}
-    ending = end_after(model, processor, lengths)
+    sizes = [prompt.num_tokens for prompt in four]
+    assert len(set(sizes)) == 4
+    lengths = dict(zip(sizes, [0, 9, 3, 5], strict=True))
+    ending: Any = ending_after(model, processor, lengths)
     answers = generate(ending, processor, four, max_new_tokens=8)
     assert [len(answer.ids) for answer in answers] == [0, 8, 3, 5]
     assert [answer.stop_reason for answer in answers] == ["stop", "length", "stop", "stop"]
-    # One of four is idle after step 0, two after step 3 (kept: 2), one of these after step 5.
-    assert ending.cache_sizes == [4, 4, 4, 2, 2, 1, 1]
+    assert ending.passes == [sizes, [1, 1, 1], [1, 1, 1], [1, 1, 1], [1, 1], [1, 1], [1], [1]]
     for n, prompt in enumerate(four):
-        alone = end_after(model, processor, {0: lengths[n]})
-        assert generate(alone, processor, [prompt], max_new_tokens=8)[0] == answers[n]
+        assert generate(ending_after(model, processor, lengths), processor, [prompt], max_new_tokens=8)[0] == answers[n]
 
 
 def test_batches_hold_what_fits_in_order():
@@ -153,7 +142,7 @@ def test_batches_hold_what_fits_in_order():
 
 def test_small_batches_change_no_answer(model, processor, prompts):
     whole = generate(model, processor, prompts, max_new_tokens=6)
-    assert generate(model, processor, prompts, max_new_tokens=6, batch_tokens=150) == whole
+    assert generate(model, processor, prompts, max_new_tokens=6, batch_tokens=320) == whole
 
 
 def test_sampling_repeats_for_a_seed_and_does_not_depend_on_the_batch(model, processor, prompts):
@@ -184,25 +173,60 @@ def test_stream_joins_to_the_answer(model, processor, prompts):
         assert all(said)
 
 
-def test_stream_holds_back_unfinished_characters(processor, model, prompts, monkeypatch):
-    script = [*processor.tokenizer.encode("é"), *processor.tokenizer.encode("f"), min(processor.stop_tokens)]
-    assert len(script) == 4, "é takes two bytes here"
-    steps = ({0: token} for token in script)
-    monkeypatch.setattr("mm15.generate.engine._steps", lambda *args: steps)
-    assert list(stream(model, processor, prompts[0], 9, Sampling())) == ["é", "f"]
-
-
-def test_stream_never_takes_back_what_was_given(processor, model, prompts, monkeypatch):
-    ids = [ord(";"), 0xFF, ord("!")]  # the byte tokens: a character, a byte that is no text, a character
-    steps = ({0: token} for token in ids)
-    monkeypatch.setattr("mm15.generate.engine._steps", lambda *args: steps)
-    pieces = stream(model, processor, prompts[0], 9, Sampling())
-    said = [next(pieces)]
-    with pytest.raises(StopIteration) as end:
-        while True:
+def drained(pieces) -> tuple[list[str], Generation]:
+    said = []
+    while True:
+        try:
             said.append(next(pieces))
-    assert said[0] == ";"
-    assert end.value.value == Generation(tuple(ids), processor.decode(ids), "length")
+        except StopIteration as end:
+            return said, end.value
+
+
+def test_streams_move_all_requests_on_and_can_be_told_apart(model, processor, prompts):
+    engine = Engine(model, processor)
+    tickets = [engine.submit(prompt, 12) for prompt in prompts[:3]]
+    said, answer = drained(engine.stream(tickets[1]))
+    expected = generate(model, processor, prompts[:3], max_new_tokens=12)
+    assert answer == expected[1]
+    assert "".join(said) == answer.text or "\ufffd" in answer.text
+    assert [engine.result(tickets[n]) for n in (2, 0)] == [expected[2], expected[0]]
+    with pytest.raises(KeyError):
+        engine.is_done(tickets[1])
+
+
+def test_a_stream_that_is_closed_frees_its_pages(model, processor, prompts):
+    engine = Engine(ending_after(model, processor, {prompts[0].num_tokens: 8}), processor)
+    pieces = engine.stream(engine.submit(prompts[0], 8))
+    next(pieces)
+    assert engine.in_flight == 1
+    pieces.close()
+    assert engine.in_flight == 0 and engine.cache.promised == 0
+
+
+def test_cancelling_before_during_and_after(model, processor, prompts):
+    engine = Engine(ending_after(model, processor, {prompt.num_tokens: 8 for prompt in prompts}), processor)
+    first, second, third = (engine.submit(prompt, 8) for prompt in prompts[:3])
+    assert engine.cancel(third) == Generation((), "", "cancelled")
+    engine.step()
+    engine.step()
+    cut = engine.cancel(second)
+    assert (len(cut.ids), cut.stop_reason) == (2, "cancelled")
+    assert cut.text == processor.decode(cut.ids)
+    while not engine.is_done(first):
+        engine.step()
+    assert engine.cancel(first).stop_reason == "length"
+    assert engine.in_flight == 0
+
+
+def test_a_stop_string_ends_the_answer(model, processor, prompts):
+    whole = generate(model, processor, [prompts[0]], max_new_tokens=24)[0]
+    middle = next(place for place in range(2, len(whole.text)) if whole.text[place] not in whole.text[:place])
+    stop = whole.text[middle : middle + 2]
+    cut = generate(model, processor, [prompts[0]], max_new_tokens=24, stop=["never said", stop])[0]
+    assert (cut.text, cut.stop_reason) == (whole.text[:middle], "stop")
+    assert cut.ids == whole.ids[: len(cut.ids)]
+    said, answer = drained(stream(model, processor, prompts[0], 24, Sampling(), [stop]))
+    assert answer == cut and "".join(said) == cut.text
 
 
 def test_wrong_arguments_are_named(model, processor, prompts):
@@ -210,6 +234,16 @@ def test_wrong_arguments_are_named(model, processor, prompts):
         generate(model, processor, prompts[:1], max_new_tokens=0)
     with pytest.raises(ValueError, match=r"temperature must.*-1.*top_p must.*1\.5"):
         Sampling(temperature=-1, top_p=1.5)
+    with pytest.raises(ValueError, match=r"min_p must lie in \[0, 1\], found 2"):
+        Sampling(min_p=2)
+    engine = Engine(model, processor, places=64)
+    with pytest.raises(ValueError, match=r"s3: \d+ tokens and an answer of 100 need \d+ places, the cache has 64"):
+        engine.submit(prompts[3], 100)
+    with pytest.raises(ValueError, match="a stop string is empty"):
+        engine.submit(prompts[5], 4, stop=["a", ""])
+    with pytest.raises(ValueError, match=r"at least one page \(32\), found 2048, 31"):
+        Engine(model, processor, places=31)
+    assert engine.in_flight == 0
 
 
 def test_choose_greedy_and_nucleus():
@@ -223,6 +257,18 @@ def test_choose_greedy_and_nucleus():
     assert set(one) == {0}
     assert set(two) == {0, 1}
     assert 0.55 < two.count(0) / 400 < 0.78, "0.6 / 0.9 is two thirds"
+
+
+def test_min_p_keeps_what_is_likely_enough_beside_the_likeliest():
+    row = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
+    generator = torch.Generator().manual_seed(0)
+    drawn = [choose(row, Sampling(1.0, min_p=0.29), [generator])[0] for _ in range(300)]
+    assert set(drawn) == {0, 1, 2}
+    both = [choose(row, Sampling(1.0, 0.6, min_p=0.29), [generator])[0] for _ in range(200)]
+    assert set(both) == {0, 1}, "the nucleus of 0.6 holds two"
+    assert {choose(row, Sampling(1.0, min_p=1.0), [generator])[0] for _ in range(30)} == {0}
+    mixed = choose(row.repeat(2, 1), [Sampling(), Sampling(1.0, min_p=1.0)], [generator] * 2)
+    assert mixed == [0, 0]
 
 
 def test_no_prompts_no_answers(model, processor):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mm15.model import attention
-from mm15.model.attention import Segments, attend, attend_cached, causal_attention
+from mm15.model.attention import Segments, attend, causal_attention
 
 HEADS, KV_HEADS, HEAD_DIM = 4, 2, 8
 
@@ -69,14 +69,3 @@ def test_both_kernels_agree(causal, monkeypatch):
     written = attend(q, k, v, causal)
     monkeypatch.setattr(attention, "WRITTEN_OUT_UP_TO", 0)
     torch.testing.assert_close(written, attend(q, k, v, causal), atol=1e-6, rtol=1e-5)
-
-
-def test_cached_attention_sees_what_the_mask_shows():
-    generator = torch.Generator().manual_seed(0)
-    q = torch.randn(2, HEADS, HEAD_DIM, generator=generator)
-    k, v = (torch.randn(2, KV_HEADS, 6, HEAD_DIM, generator=generator) for _ in range(2))
-    mask = torch.zeros(2, 6)
-    mask[0, 4:] = -torch.inf
-    found = attend_cached(q, k, v, mask)
-    torch.testing.assert_close(found[:1], attend(q[:1, :, None], k[:1, :, :4], v[:1, :, :4])[:, :, 0])
-    torch.testing.assert_close(found[1:], attend(q[1:, :, None], k[1:], v[1:])[:, :, 0])
