@@ -11,7 +11,7 @@ from mm15.base.batch import pack
 from mm15.model import experts as fast
 from mm15.model.layers import init_weights
 from mm15.model.moe import MoE
-from mm15.model.sizes import DecoderConfig, MoEConfig, ModelConfig
+from mm15.model.sizes import DecoderConfig, ModelConfig, MoEConfig
 from unit.model.made import DEBUG, model, sample
 
 WIDTH, INNER, EXPERTS, ROWS = 24, 40, 8, 57
@@ -46,7 +46,7 @@ def oracle(made, x_TD):
     room = math.inf if config.capacity is None else max(1, int(len(x_TD) * config.capacity / EXPERTS))
     taken, dropped = [0] * EXPERTS, 0
     out = [torch.zeros(WIDTH) for _ in x_TD]
-    chosen = [sorted(range(EXPERTS), key=lambda e: -row[e].item())[: config.top_k] for row in chances]  # noqa: B023
+    chosen = [sorted(range(EXPERTS), key=lambda e: -row[e].item())[: config.top_k] for row in chances]
     for choice in range(config.top_k):
         for t, experts in enumerate(chosen):
             e = experts[choice]
