@@ -21,10 +21,14 @@ from mm15.model.layers import Leaf
 
 
 class Experts(Leaf):
-    """The same matrices of all experts, [E, sum(parts), inputs]. ``parts`` and ``gain`` as in ``layers.Linear``."""
+    """The same matrices of all experts, [E, sum(parts), inputs], of which a row meets ``top_k``.
 
-    def __init__(self, experts: int, inputs: int, parts: Sequence[int], gain: float = 1.0) -> None:
+    ``parts`` and ``gain`` as in ``layers.Linear``.
+    """
+
+    def __init__(self, experts: int, top_k: int, inputs: int, parts: Sequence[int], gain: float = 1.0) -> None:
         super().__init__()
+        self.top_k = top_k
         self.parts = tuple(parts)
         self.gain = gain
         self.weight = nn.Parameter(torch.empty(experts, sum(self.parts), inputs))

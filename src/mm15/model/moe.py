@@ -66,8 +66,8 @@ class MoE(nn.Module):
         self.config, self.layer = config.moe, layer
         experts, inner = config.moe.experts, config.moe.mlp_width or config.mlp_width
         self.router = Router(config.width, experts)
-        self.gate_up = Experts(experts, config.width, (inner, inner))
-        self.down = Experts(experts, inner, (config.width,), gain=(2 * config.layers) ** -0.5)
+        self.gate_up = Experts(experts, config.moe.top_k, config.width, (inner, inner))
+        self.down = Experts(experts, config.moe.top_k, inner, (config.width,), gain=(2 * config.layers) ** -0.5)
 
     def forward(self, x_TD: Tensor, routing: list[Routing] | None = None) -> Tensor:
         """[T, D] → [T, D]. ``routing`` grows by what this layer did."""
