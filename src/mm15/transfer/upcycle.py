@@ -102,7 +102,8 @@ def upcycle(model: MultimodalModel, moe: MoEConfig, seed: int = 0) -> Multimodal
     sparse.load_state_dict(state, strict=True, assign=True)
     for layer, block in enumerate(sparse.decoder.blocks):
         if moe.in_layer(layer):
-            assert isinstance(router := block.mlp.router, Router)  # type: ignore[union-attr]
+            router = block.mlp.router  # type: ignore[union-attr]
+            assert isinstance(router, Router)
             with torch.no_grad():
                 router.start(torch_rng(seed, "upcycling", layer, device=str(router.weight.device)))
     return sparse
