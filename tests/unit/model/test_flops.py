@@ -11,7 +11,8 @@ from mm15.model.sizes import SIZES, ConnectorConfig, MoEConfig, dfn_vit_h14, wit
 from unit.model.made import DEBUG, sample
 
 PUBLISHED = {"1b": 1.2e9, "3b": 2.9e9, "7b": 6.4e9, "30b": 30e9}
-PUBLISHED_MOE = {"1b-moe": 26e9, "3b-moe": 64e9, "7b-moe": 47e9}
+PUBLISHED_MOE = {"3b-moe": 64e9, "7b-moe": 47e9}
+ESTIMATED_MOE = {"1b-moe": 26e9}
 ACTIVE = {"1b-moe": 1.6e9, "3b-moe": 3.9e9, "7b-moe": 7.7e9}
 
 
@@ -23,11 +24,14 @@ def test_dense_decoders_have_the_published_sizes(name):
     assert numbers.components["vision"].total == pytest.approx(632e6, rel=0.01)
 
 
-@pytest.mark.parametrize("name", PUBLISHED_MOE)
+@pytest.mark.parametrize("name", [*PUBLISHED_MOE, *ESTIMATED_MOE])
 def test_mixtures_of_experts_have_the_published_sizes_and_their_twins_shape(name):
     config, dense = SIZES[name], SIZES[name.removesuffix("-moe")]
     decoder = describe(config, []).components["decoder"]
-    assert decoder.total == pytest.approx(PUBLISHED_MOE[name], rel=0.01)
+    if name in PUBLISHED_MOE:
+        assert decoder.total == pytest.approx(PUBLISHED_MOE[name], rel=0.01)
+    else:
+        assert decoder.total == pytest.approx(ESTIMATED_MOE[name], rel=0.02)
     assert decoder.active == pytest.approx(ACTIVE[name], rel=0.07)
     assert config.decoder.moe is not None
     assert with_experts(dense, config.decoder.moe) == config
@@ -84,7 +88,7 @@ def test_a_description_adds_up():
 
 
 def test_papers_sizes_are_what_was_published():
-    for name in (*PUBLISHED, *PUBLISHED_MOE):
+    for name in (*PUBLISHED, *PUBLISHED_MOE, *ESTIMATED_MOE):
         config = SIZES[name]
         assert config.vision == dfn_vit_h14(378)
         assert config.connector == ConnectorConfig(tokens=144)

@@ -49,7 +49,7 @@ def test_the_upcycled_model_says_what_the_dense_one_says(moe):
     assert [one.layer for one in found.routing] == layers
     assert all((one.load_E > 0).all() for one in found.routing)
     routers = [sparse.decoder.blocks[layer].mlp.router.weight for layer in layers]
-    assert len({float(router.sum()) for router in routers}) == len(layers)
+    assert len({router.sum().item() for router in routers}) == len(layers)
 
 
 def test_a_capacity_makes_the_difference_only_while_training():
