@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mm15.model.attention import Segments, causal_attention
 from mm15.model.cached import Step
 from mm15.model.layers import Linear, RMSNorm, Rotation, Table, roll_half
+from mm15.model.moe import MoE, Routing
 from mm15.model.sizes import DecoderConfig
 
 
@@ -27,6 +28,7 @@ class Stream:
         device = positions_T.device
         self.rotation = Rotation(positions_T, config.head_dim, config.rope_theta, dtype)
         self.segments = Segments(borders, config.heads, config.kv_heads, device, dtype)
+        self.routing: list[Routing] | None = []
 
     def attend(self, layer: int, qkv_TND: Tensor) -> Tensor:
         """[T, N, D] → [T, H, D]."""
@@ -92,18 +94,21 @@ class SwiGLU(nn.Module):
 class Block(nn.Module):
     """Pre-norm decoder block."""
 
-    def __init__(self, config: DecoderConfig) -> None:
+    def __init__(self, config: DecoderConfig, layer: int) -> None:
         super().__init__()
         self.attention_norm = RMSNorm(config.width, config.norm_eps)
         self.attention = Attention(config)
         self.mlp_norm = RMSNorm(config.width, config.norm_eps)
-        self.mlp = SwiGLU(config)
+        has_experts = config.moe is not None and config.moe.in_layer(layer)
+        self.mlp = MoE(config, layer) if has_experts else SwiGLU(config)
 
     def forward(self, x_TD: Tensor, layer: int, stream: Stream | Step, keep_R: Tensor | None = None) -> Tensor:
         """``keep_R``: after attention only these rows go on; the others are read by nothing behind the last block."""
         x_TD = x_TD + self.attention(self.attention_norm(x_TD), layer, stream)
         if keep_R is not None:
             x_TD = x_TD.index_select(0, keep_R)
+        if isinstance(self.mlp, MoE):
+            return x_TD + self.mlp(self.mlp_norm(x_TD), stream.routing)
         return x_TD + self.mlp(self.mlp_norm(x_TD))
 
 
@@ -114,7 +119,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = Table(config.vocab_size, config.width)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
         self.final_norm = RMSNorm(config.width, config.norm_eps)
         self.untied_head = None if config.tied_head else Linear(config.width, config.vocab_size, bias=False)
 

@@ -19,6 +19,7 @@ from mm15.model.cached import Step
 from mm15.model.connector import build_connector
 from mm15.model.decoder import Decoder, Stream
 from mm15.model.layers import init_weights
+from mm15.model.moe import Routing
 from mm15.model.sizes import ModelConfig
 from mm15.model.vit import VisionTransformer
 
@@ -29,6 +30,8 @@ class ModelOutput(NamedTuple):
     logits_LV: Tensor
     targets_L: Tensor
     positions_L: Tensor
+    routing: tuple[Routing, ...] = ()
+    """Of the layers with experts: what they add to the loss, and how they dealt out the rows."""
 
 
 class MultimodalModel(nn.Module):
@@ -61,7 +64,8 @@ class MultimodalModel(nn.Module):
         x_TD = self.embed(batch)
         stream = Stream(self.config.decoder, batch.positions_T, batch.borders, self.compute_dtype)
         hidden_LD = self.decoder(x_TD, stream, keep_R=positions_L)
-        return ModelOutput(self.decoder.head(hidden_LD), batch.labels_T[positions_L], positions_L)
+        logits_LV, routing = self.decoder.head(hidden_LD), tuple(stream.routing or ())
+        return ModelOutput(logits_LV, batch.labels_T[positions_L], positions_L, routing)
 
     def hidden(self, batch: PackedBatch) -> Tensor:
         """Hidden states of every position behind the final norm, [T, D]."""

@@ -81,8 +81,37 @@ class ConnectorConfig(Strict):
         return self
 
 
+class MoEConfig(Strict):
+    """Experts in place of every ``every``-th feed-forward network, beginning with the ``every``-th (MM1, section 4).
+
+    ``capacity`` is a factor on rows / experts: that many rows of a pack an expert takes in training, later ones are
+    dropped; None drops nothing, and without gradients nothing is ever dropped. ``mlp_width`` is an expert's inner width
+    where it is not the dense network's. ``renormalise``: the gates of the chosen experts sum to 1. ``balance_loss`` and
+    ``z_loss`` are the weights of the two auxiliary losses, which every such layer adds.
+    """
+
+    experts: int = Field(ge=2)
+    top_k: int = Field(default=2, ge=1)
+    every: int = Field(default=2, ge=1)
+    mlp_width: int | None = Field(default=None, gt=0)
+    renormalise: bool = True
+    capacity: float | None = Field(default=None, gt=0)
+    balance_loss: float = Field(default=0.01, ge=0)
+    z_loss: float = Field(default=0.001, ge=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.top_k > self.experts:
+            raise ValueError(f"top_k {self.top_k} is more than the {self.experts} experts")
+        return self
+
+    def in_layer(self, layer: int) -> bool:
+        """Whether layer number ``layer`` (from 0) has experts."""
+        return (layer + 1) % self.every == 0
+
+
 class DecoderConfig(Strict):
-    """A causal language model of the Llama family. ``qkv_bias``: Qwen2; ``qk_norm``: Qwen3."""
+    """A causal language model of the Llama family. ``qkv_bias``: Qwen2; ``qk_norm``: Qwen3; ``moe``: Qwen3-MoE."""
 
     vocab_size: int = Field(gt=0)
     width: int = Field(gt=0)
@@ -96,11 +125,14 @@ class DecoderConfig(Strict):
     qkv_bias: bool = False
     qk_norm: bool = False
     tied_head: bool = True
+    moe: MoEConfig | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.heads % self.kv_heads:
             raise ValueError(f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}")
+        if self.moe and self.moe.every > self.layers:
+            raise ValueError(f"moe.every {self.moe.every} leaves no layer of {self.layers} with experts")
         return self
 
 
@@ -124,6 +156,13 @@ def with_vocab(config: ModelConfig, vocab_size: int, image_token: int) -> ModelC
     raw = config.model_dump()
     raw["decoder"]["vocab_size"] = vocab_size
     raw["image_token"] = image_token
+    return ModelConfig.model_validate(raw)
+
+
+def with_experts(config: ModelConfig, moe: MoEConfig) -> ModelConfig:
+    """The same model with experts in its decoder."""
+    raw = config.model_dump()
+    raw["decoder"]["moe"] = moe.model_dump()
     return ModelConfig.model_validate(raw)
 
 
@@ -160,23 +199,57 @@ def siglip_so400m14(image_size: int = 378) -> VisionConfig:
     )
 
 
-SIZES: dict[str, ModelConfig] = {
-    "mini": ModelConfig(
-        vision=VisionConfig(image_size=64, patch_size=8, width=96, layers=3, heads=3, mlp_width=384),
-        connector=ConnectorConfig(tokens=16, hidden=96, depth=1),
-        decoder=DecoderConfig(
-            vocab_size=256,
-            width=128,
-            layers=3,
-            heads=4,
-            kv_heads=2,
-            head_dim=64,
-            mlp_width=352,
-            rope_theta=1e6,
-            qk_norm=True,
-        ),
-        image_token=1,
+def paper_size(
+    width: int, layers: int, heads: int, kv_heads: int, mlp_width: int, moe: MoEConfig | None
+) -> ModelConfig:
+    """A member of the papers' family: DFN ViT-H/14, C-Abstractor with 144 tokens, and a decoder.
+
+    Published are encoder, connector, tokens per tile, the sizes of the decoders (1.2B, 2.9B, 6.4B, 30B; here without
+    embeddings) and of their mixtures of experts (3B: 64B, 7B: 47B). Widths, depths, heads, vocabulary, rotation and
+    norms are not: those are ours, chosen so that these sizes come out.
+    """
+    decoder = DecoderConfig(
+        vocab_size=PAPER_VOCAB,
+        width=width,
+        layers=layers,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=128,
+        mlp_width=mlp_width,
+        rope_theta=1e6,
+        qk_norm=True,
+        moe=moe,
+    )
+    return ModelConfig(vision=dfn_vit_h14(), connector=ConnectorConfig(tokens=144), decoder=decoder, image_token=1)
+
+
+PAPER_VOCAB = 100_352
+"""Rows of the word table before a tokenizer is known. The papers' tokenizer is not published; this is OLMo 2's."""
+EXPERTS_64 = MoEConfig(experts=64, every=2, capacity=2.0)
+"""MM1.5's 1B-MoE and 3B-MoE; the capacity factor is AXLearn's default."""
+EXPERTS_32 = MoEConfig(experts=32, every=4, capacity=2.0)
+"""MM1's 7B-MoE."""
+
+MINI = ModelConfig(
+    vision=VisionConfig(image_size=64, patch_size=8, width=96, layers=3, heads=3, mlp_width=384),
+    connector=ConnectorConfig(tokens=16, hidden=96, depth=1),
+    decoder=DecoderConfig(
+        vocab_size=256,
+        width=128,
+        layers=3,
+        heads=4,
+        kv_heads=2,
+        head_dim=64,
+        mlp_width=352,
+        rope_theta=1e6,
+        qk_norm=True,
     ),
+    image_token=1,
+)
+
+SIZES: dict[str, ModelConfig] = {
+    "mini": MINI,
+    "mini-moe": with_experts(MINI, MoEConfig(experts=8, every=2, capacity=2.0)),
     "debug": ModelConfig(
         vision=VisionConfig(image_size=16, patch_size=4, width=32, layers=2, heads=2, mlp_width=64),
         connector=ConnectorConfig(tokens=4, hidden=24, depth=1),
@@ -185,5 +258,12 @@ SIZES: dict[str, ModelConfig] = {
         ),
         image_token=1,
     ),
+    "1b": paper_size(2048, 24, 16, 16, 5376, None),
+    "3b": paper_size(2560, 36, 20, 20, 7040, None),
+    "7b": paper_size(4096, 32, 32, 4, 13_184, None),
+    "30b": paper_size(7168, 48, 56, 8, 23_552, None),
+    "1b-moe": paper_size(2048, 24, 16, 16, 5376, EXPERTS_64),
+    "3b-moe": paper_size(2560, 36, 20, 20, 7040, EXPERTS_64),
+    "7b-moe": paper_size(4096, 32, 32, 4, 13_184, EXPERTS_32),
 }
 """Whole models by name. ``with_vocab`` gives them the vocabulary of a tokenizer."""

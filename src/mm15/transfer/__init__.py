@@ -1,0 +1,1 @@
+"""Models from elsewhere and to elsewhere: other shapes, other people's weights, other people's programs."""
