@@ -146,7 +146,7 @@ def _saved(
     problems: list[str],
 ) -> Saved[Any]:
     if problems:
-        raise BundleError(refusal(folder, [*problems, f"(read as {family}: {config!r})"]))
+        raise BundleError(f"{refusal(folder, problems)}\n  read as {family}: {config!r}")
     used = {names[piece.name] for item in entries for piece in item.pieces}
     return Saved(folder, family, config, entries, tensors, names, tuple(sorted(set(tensors.shapes) - used)))
 

@@ -51,7 +51,7 @@ class Fields:
         """What a word means; an unknown one is a problem that lists the known ones."""
         value = self.raw.get(name)
         value = default if value is None else value
-        if value not in known:
+        if not isinstance(value, str) or value not in known:
             shown = "missing" if value is None else repr(value)
             self.problems.append(f"{name}: {shown} is not supported; supported: {', '.join(known)}")
             return next(iter(known.values()))

@@ -1,0 +1,1 @@
+"""Models between projects: other people's weights in. Built on interop, bundle and the processor."""
