@@ -1,4 +1,4 @@
-"""Every family: a model made by its public implementation → saved in shards → read → equal logits or features; and back."""
+"""Every family: made by its public implementation → saved in shards → read → equal logits or features; and back."""
 
 from __future__ import annotations
 
