@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mm15.model.attention import Segments, attend_cached, causal_attention
 from mm15.model.cache import KVCache
 from mm15.model.layers import Linear, RMSNorm, Rotation, Table, roll_half
+from mm15.model.moe import MoE, Routing
 from mm15.model.rope import rope_frequencies
 from mm15.model.sizes import DecoderConfig
 
@@ -36,6 +37,7 @@ class Stream:
         self.segments = Segments(borders, config.heads, config.kv_heads, device, dtype, config.window)
         self.cache = cache
         self.places_T = positions_T
+        self.routing: list[Routing] | None = []
         if cache is not None:
             lengths = self.segments.borders.diff().long()
             self.sequence_T = torch.arange(len(lengths), device=device).repeat_interleave(lengths)
@@ -55,6 +57,7 @@ class Step:
     def __init__(self, config: DecoderConfig, cache: KVCache, dtype: torch.dtype, device: torch.device) -> None:
         self.heads, self.kv_heads = config.heads, config.kv_heads
         self.cache = cache
+        self.routing: list[Routing] | None = None
         self.longest = max(cache.lengths)
         self.places_S = torch.tensor(cache.lengths, device=device) - 1
         self.sequence_S = torch.arange(cache.num_sequences, device=device)
@@ -138,15 +141,16 @@ class SwiGLU(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and SwiGLU with residuals; each is normed before it, or behind it (``norm_order``)."""
+    """Attention and SwiGLU (or experts) with residuals; each is normed before it, or behind it (``norm_order``)."""
 
-    def __init__(self, config: DecoderConfig) -> None:
+    def __init__(self, config: DecoderConfig, layer: int) -> None:
         super().__init__()
         self.norm_after = config.norm_order == "after"
         self.attention_norm = RMSNorm(config.width, config.norm_eps)
         self.attention = Attention(config)
         self.mlp_norm = RMSNorm(config.width, config.norm_eps)
-        self.mlp = SwiGLU(config)
+        has_experts = config.moe is not None and config.moe.in_layer(layer)
+        self.mlp = MoE(config, layer) if has_experts else SwiGLU(config)
 
     def forward(self, x_TD: Tensor, layer: int, stream: Stream | Step, keep_R: Tensor | None = None) -> Tensor:
         """``keep_R``: after attention only these rows go on; the others are read by nothing behind the last block."""
@@ -156,9 +160,9 @@ class Block(nn.Module):
             x_TD = x_TD + self.attention(self.attention_norm(x_TD), layer, stream)
         if keep_R is not None:
             x_TD = x_TD.index_select(0, keep_R)
-        if self.norm_after:
-            return x_TD + self.mlp_norm(self.mlp(x_TD))
-        return x_TD + self.mlp(self.mlp_norm(x_TD))
+        into_TD = x_TD if self.norm_after else self.mlp_norm(x_TD)
+        out_TD = self.mlp(into_TD, stream.routing) if isinstance(self.mlp, MoE) else self.mlp(into_TD)
+        return x_TD + (self.mlp_norm(out_TD) if self.norm_after else out_TD)
 
 
 class Decoder(nn.Module):
@@ -168,7 +172,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = Table(config.vocab_size, config.width)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
         self.final_norm = RMSNorm(config.width, config.norm_eps)
         self.untied_head = None if config.tied_head else Linear(config.width, config.vocab_size, bias=False)
 

@@ -16,6 +16,7 @@ from mm15.model.cache import KVCache
 from mm15.model.connector import build_connector
 from mm15.model.decoder import Decoder, Step, Stream
 from mm15.model.layers import init_weights
+from mm15.model.moe import Routing
 from mm15.model.sizes import ModelConfig
 from mm15.model.vit import VisionTransformer
 
@@ -26,6 +27,8 @@ class ModelOutput(NamedTuple):
     logits_LV: Tensor
     targets_L: Tensor
     positions_L: Tensor
+    routing: tuple[Routing, ...] = ()
+    """Of the layers with experts: what they add to the loss, and how they dealt out the rows."""
 
 
 class MultimodalModel(nn.Module):
@@ -58,7 +61,8 @@ class MultimodalModel(nn.Module):
         x_TD = self.embed(batch)
         stream = Stream(self.config.decoder, batch.positions_T, batch.borders, self.compute_dtype)
         hidden_LD = self.decoder(x_TD, stream, keep_R=positions_L)
-        return ModelOutput(self.decoder.head(hidden_LD), batch.labels_T[positions_L], positions_L)
+        logits_LV, routing = self.decoder.head(hidden_LD), tuple(stream.routing or ())
+        return ModelOutput(logits_LV, batch.labels_T[positions_L], positions_L, routing)
 
     def hidden(self, batch: PackedBatch) -> Tensor:
         """Hidden states of every position behind the final norm, [T, D]."""

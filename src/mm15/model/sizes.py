@@ -107,12 +107,42 @@ class RopeScaling(Strict):
         return self
 
 
+class MoEConfig(Strict):
+    """Experts in place of every ``every``-th feed-forward network, beginning with the ``every``-th (MM1, section 4).
+
+    ``capacity`` is a factor on rows / experts: that many rows of a pack an expert takes in training, later ones are
+    dropped; None drops nothing, and without gradients nothing is ever dropped. ``mlp_width`` is an expert's inner width
+    where it is not the dense network's. ``renormalise``: the gates of the chosen experts sum to 1. ``balance_loss`` and
+    ``z_loss`` are the weights of the two auxiliary losses, which every such layer adds.
+    """
+
+    experts: int = Field(ge=2)
+    top_k: int = Field(default=2, ge=1)
+    every: int = Field(default=2, ge=1)
+    mlp_width: int | None = Field(default=None, gt=0)
+    renormalise: bool = True
+    capacity: float | None = Field(default=None, gt=0)
+    balance_loss: float = Field(default=0.01, ge=0)
+    z_loss: float = Field(default=0.001, ge=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.top_k > self.experts:
+            raise ValueError(f"top_k {self.top_k} is more than the {self.experts} experts")
+        return self
+
+    def in_layer(self, layer: int) -> bool:
+        """Whether layer number ``layer`` (from 0) has experts."""
+        return (layer + 1) % self.every == 0
+
+
 class DecoderConfig(Strict):
     """A causal language model of the Llama family.
 
     ``qkv_bias``: Qwen2; ``qk_norm``: Qwen3 (over each head), or OLMo (``qk_norm_over`` all heads together);
     ``norm_order`` after: OLMo-2 (x + norm(f(x)) instead of x + f(norm(x))); ``window``: Mistral 7B v0.1, a position
-    sees itself and the ``window - 1`` before it; ``out_bias`` (of attention's output) and ``mlp_bias``: some Llamas.
+    sees itself and the ``window - 1`` before it; ``out_bias`` (of attention's output) and ``mlp_bias``: some Llamas;
+    ``moe``: Qwen3-MoE, OLMoE.
     """
 
     vocab_size: int = Field(gt=0)
@@ -133,11 +163,14 @@ class DecoderConfig(Strict):
     rope_scaling: RopeScaling | None = None
     window: int | None = Field(default=None, gt=0)
     tied_head: bool = True
+    moe: MoEConfig | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.heads % self.kv_heads:
             raise ValueError(f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}")
+        if self.moe and self.moe.every > self.layers:
+            raise ValueError(f"moe.every {self.moe.every} leaves no layer of {self.layers} with experts")
         return self
 
 

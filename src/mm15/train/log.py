@@ -67,11 +67,7 @@ class RunLog:
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one line; ``record`` has a ``step`` (steps done). NaN and Inf, which JSON lacks, become null."""
-        plain = {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in record.items()
-        }
-        self._file.write(json.dumps(plain) + "\n")
+        self._file.write(json.dumps(_plain(record)) + "\n")
         self._file.flush()
 
     def step(self, record: Mapping[str, Any], show: bool) -> None:
@@ -128,6 +124,15 @@ class _Window:
         if memory := _memory():
             parts.append(f"{memory / 2**30:.1f} GiB")
         return " · ".join(parts)
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN and no Inf: null, however deep."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -133,6 +133,8 @@ def train(
             record = {"step": done, **asdict(report), "rate_factor": factor, "seconds": seconds, "waited": waited}
             if not report.skipped:
                 del record["skipped"], record["suspects"]
+            if not report.routing:
+                del record["routing"]
             shown = done % config.log_every == 0 or done == config.steps
             log.step(record, shown)
             if shown and on_log:

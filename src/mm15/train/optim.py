@@ -19,7 +19,9 @@ from torch.distributed.tensor import DTensor
 from mm15.base.catalogue import did_you_mean
 from mm15.base.errors import ConfigError
 from mm15.dist.ranks import place
+from mm15.model.experts import Experts
 from mm15.model.layers import Linear, Table
+from mm15.model.moe import Router
 from mm15.train.run_config import OptimizerConfig, ScheduleConfig
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -53,12 +55,15 @@ def is_hidden(model: nn.Module, name: str, parameter: nn.Parameter) -> bool:
 def decoder_size(model: nn.Module) -> int:
     """N of MM1's law: hidden weights, norms and biases of the decoder (of the whole model where there is none).
 
-    The sizes that the law was fitted on (85M, 302M) are 12·layers·width² of the language model alone.
+    The sizes that the law was fitted on (85M, 302M) are 12·layers·width² of the language model alone. Experts count as
+    one: MM1's mixtures of experts take the rate of their dense twin.
     """
     named = list(model.named_parameters())
     decoder = [(name, parameter) for name, parameter in named if name.startswith("decoder.")]
+    routers = {module.weight for module in model.modules() if isinstance(module, Router)}
+    experts = {module.weight for module in model.modules() if isinstance(module, Experts)}
     counted = [
-        parameter.numel()
+        0 if parameter in routers else parameter.numel() // (len(parameter) if parameter in experts else 1)
         for name, parameter in decoder or named
         if parameter.ndim < 2 or is_hidden(model, name, parameter)
     ]
@@ -97,15 +102,24 @@ class AdaFactor(torch.optim.Optimizer):
         state = self.state[parameter]
         if not state:
             state["step"] = torch.zeros(())
-            if parameter.ndim == 2:
-                state["row"] = torch.zeros_like(grad[:, :1])
-                state["col"] = torch.zeros_like(grad[:1, :])
+            if parameter.ndim in (2, 3):
+                state["row"] = torch.zeros_like(grad[..., :1])
+                state["col"] = torch.zeros_like(grad[..., :1, :])
             else:
                 state["square"] = torch.zeros_like(grad)
             if group["momentum"] is not None:
                 state["average"] = torch.zeros_like(grad)
         state["step"] += 1
         fresh = float(state["step"]) ** -0.8
+        # Three axes: the same matrix of many experts, each of which is moved as if it stood alone.
+        names = [name for name in state if name != "step"]
+        pieces = range(len(parameter)) if parameter.ndim == 3 else (...,)
+        for piece in pieces:
+            self._move_one(parameter[piece], grad[piece], {name: state[name][piece] for name in names}, fresh, group)
+
+    def _move_one(
+        self, parameter: Tensor, grad: Tensor, state: Mapping[str, Tensor], fresh: float, group: Mapping[str, Any]
+    ) -> None:
         square = grad.square().add_(group["eps"])
         if parameter.ndim == 2:
             row, col = state["row"], state["col"]
@@ -129,7 +143,8 @@ class Muon(torch.optim.Optimizer):
     Scaled by 0.2·√max(A, B), which gives AdamW's usual update size, so that rates and decay tuned for AdamW carry over
     (Moonlight, 2502.16982, equation 4). The same update as ``torch.optim.Muon(adjust_lr_fn="match_rms_adamw")``, but
     matrices of one shape go through the Newton–Schulz iteration as one stack: many small products become few.
-    ``parts`` gives the row counts of parameters that hold several matrices (a fused q, k, v); each is treated alone.
+    ``parts`` gives the row counts of parameters that hold several matrices (a fused q, k, v); each is treated alone, as
+    are those of the experts in a parameter of three axes.
     """
 
     def __init__(
@@ -171,9 +186,11 @@ class Muon(torch.optim.Optimizer):
         """(matrices, directions) of one shape together, in stacks of at most ``STACK_LIMIT`` elements."""
         of_shape: defaultdict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
         for parameter, direction in zip(params, directions, strict=True):
-            rows = self.parts.get(parameter, (parameter.shape[0],))
-            for pair in zip(parameter.split(rows), direction.split(rows), strict=True):
-                of_shape[pair[0].shape].append(pair)
+            rows = self.parts.get(parameter, (parameter.shape[-2],))
+            wholes = (parameter, direction) if parameter.ndim == 3 else (parameter[None], direction[None])
+            for matrix, move in zip(*wholes, strict=True):
+                for pair in zip(matrix.split(rows), move.split(rows), strict=True):
+                    of_shape[pair[0].shape].append(pair)
         stacks = []
         for shape, pairs in of_shape.items():
             size = max(1, STACK_LIMIT // shape.numel())
@@ -298,13 +315,17 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> OptimizerSet:
         if not any(_starts(name, prefix) for name in named)
     ]
     lr = mm1_rate(decoder_size(model)) if config.lr == "mm1-law" else config.lr
+    routers = {module.weight for module in model.modules() if isinstance(module, Router)}
+    experts = {module.weight for module in model.modules() if isinstance(module, Experts)}
     groups: defaultdict[tuple[bool, bool, float], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in named.items():
         scale = _scale(name, config.lr_scale)
         parameter.requires_grad_(scale > 0)
         if scale > 0:
             hidden = is_hidden(model, name, parameter)
-            groups[hidden and parameter.ndim == 2 and config.kind == "muon", hidden, scale].append(parameter)
+            by_muon = config.kind == "muon" and hidden and (parameter in experts or parameter.ndim == 2)
+            # A router chooses as a head does: each of its rows stands for one expert.
+            groups[by_muon and parameter not in routers, hidden, scale].append(parameter)
     if not groups and not problems:
         problems.append("lr_scale: every part is frozen, nothing is trained")
     if problems:
@@ -326,7 +347,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> OptimizerSet:
     optimizers: list[torch.optim.Optimizer] = []
     if muon_groups := settings(muon=True):
         momentum = 0.95 if config.momentum is None else config.momentum
-        fused = {module.weight: module.parts for module in model.modules() if isinstance(module, Linear)}
+        fused = {module.weight: module.parts for module in model.modules() if isinstance(module, Linear | Experts)}
         optimizers.append(Muon(muon_groups, lr=lr, momentum=momentum, parts=fused))
     if other_groups := settings(muon=False):
         if config.kind == "adafactor":

@@ -18,6 +18,7 @@ from mm15.base.batch import PackedBatch
 from mm15.dist.ranks import has_ranks
 from mm15.train.loss import CATEGORIES, loss_sums
 from mm15.train.optim import OptimizerSet
+from mm15.train.routing import gathered, told
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class StepReport:
     samples: int
     categories: dict[str, float]
     """Loss per category that occurred."""
+    routing: tuple[dict[str, float], ...] = ()
+    """What the experts of each layer were given; ``routing.told`` says what is told."""
     skipped: str = ""
     """Why weights and optimizer were left unchanged; empty after a proper step."""
     suspects: tuple[str, ...] = ()
@@ -45,7 +48,8 @@ def train_step(
     """Forward, backward and one move of the optimizer.
 
     The loss is (sum of cross-entropies) / (number of targets) over *all* micro-batches and ranks, so 8 × 1 and 2 × 4
-    are the same step; a mean of means is not.
+    are the same step; a mean of means is not. What experts add to it is the mean over packs of each pack's auxiliary
+    losses: where rows compete and balance is asked for is inside a pack.
 
     Args:
         model: forward of a ``PackedBatch`` gives logits, targets and positions; replicated on every rank or sharded.
@@ -53,15 +57,20 @@ def train_step(
         clip: largest global gradient norm.
     """
     device = next(model.parameters()).device
-    counts = [(b.num_targets, b.tokens_T.numel(), b.tiles_NCHW.shape[0], b.num_samples) for b in batches]
+    counts = [(b.num_targets, b.tokens_T.numel(), b.tiles_NCHW.shape[0], b.num_samples, 1) for b in batches]
     totals = _over_ranks(torch.tensor(counts, dtype=torch.float64, device=device).sum(0))
-    targets, tokens, tiles, samples = (int(count) for count in totals)
+    targets, tokens, tiles, samples, packs = (int(count) for count in totals)
 
-    losses = []
+    losses, routings = [], []
     by_category_K2 = torch.zeros(len(CATEGORIES), 2, dtype=torch.float64, device=device)
     for batch in batches:
-        sums = loss_sums(model(moved := batch.to(device)), moved, z_loss)
-        (sums.objective / max(1, targets)).backward()
+        output = model(moved := batch.to(device))
+        sums = loss_sums(output, moved, z_loss)
+        objective = sums.objective / max(1, targets)
+        for routing in output.routing:
+            objective = objective + routing.objective / packs
+        objective.backward()
+        routings.append(output.routing)
         losses.append(sums.cross_entropy)
         by_category_K2 += sums.by_category_K2
     _reduce_gradients(optimizer.parameters)
@@ -90,6 +99,7 @@ def train_step(
             for category, (total, count) in zip(CATEGORIES, _over_ranks(by_category_K2).tolist(), strict=True)
             if count
         },
+        routing=told(_over_ranks(gathered(routings, packs)), routings[0]),
         skipped=skipped,
         suspects=tuple(key for batch in suspects or batches for key in batch.keys) if skipped else (),
     )

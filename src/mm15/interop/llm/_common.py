@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from mm15.interop.fields import Fields, refuse_quantised
-from mm15.interop.names import Entry, entry
+from mm15.interop.names import Entry, Piece, entry
 from mm15.interop.rope import read_rope, write_rope
-from mm15.model.sizes import DecoderConfig
+from mm15.model.sizes import DecoderConfig, MoEConfig
 
 SCOPES = ("language_model.model.", "model.language_model.")
 """Where a language model lies inside a multimodal checkpoint."""
@@ -67,6 +67,44 @@ def read_window(fields: Fields, layers: int) -> int | None:
     return window if sliding == layers else None
 
 
+def read_moe(fields: Fields, every: int, inner: int, experts: int) -> MoEConfig | None:
+    """The experts; their auxiliary losses keep our weights, and nothing is ever dropped.
+
+    Args:
+        inner: width of an expert.
+        experts: how many the family has where the file states none.
+    """
+    stated = "num_local_experts" if "num_local_experts" in fields.raw else "num_experts"
+    values = {
+        "experts": fields.integer(stated, experts),
+        "top_k": fields.integer("num_experts_per_tok", 8),
+        "every": every,
+        "mlp_width": inner,
+        "renormalise": fields.flag("norm_topk_prob", False),
+    }
+    if not fields.problems and values["top_k"] > values["experts"]:
+        fields.problems.append(f"num_experts_per_tok: {values['top_k']} of only {values['experts']} experts")
+    return None if fields.problems else MoEConfig(**values)
+
+
+def write_moe(moe: MoEConfig) -> dict[str, Any]:
+    """What the families with experts state alike."""
+    return {
+        "num_experts": moe.experts,
+        "num_experts_per_tok": moe.top_k,
+        "norm_topk_prob": moe.renormalise,
+        "router_aux_loss_coef": moe.balance_loss,
+    }
+
+
+def inexact_moe(config: DecoderConfig) -> list[str]:
+    """Where a config differs from what both families with experts have."""
+    problems = [] if config.moe else ["moe: no experts, the family has them"]
+    if config.qkv_bias != config.out_bias:
+        problems.append("qkv_bias, out_bias: the family has both or neither")
+    return problems
+
+
 def write_common(config: DecoderConfig, model_type: str, architecture: str, positions: int) -> dict[str, Any]:
     """The values that every family states alike, as config.json of transformers 5 has them.
 
@@ -100,6 +138,7 @@ def inexact_common(config: DecoderConfig, **expected: Any) -> list[str]:
         "qk_norm": False,
         "norm_order": "before",
         "window": None,
+        "moe": None,
         **expected,
     }
     if not config.qk_norm:  # then it does not matter over what
@@ -144,7 +183,8 @@ def decoder_entries(config: DecoderConfig) -> list[Entry]:
             for name, size in (("q_norm", heads), ("k_norm", kv_heads)):
                 shape = (size if whole else head_dim,)
                 entries.append(entry(f"{ours}attention.{name}.weight", shape, f"{attention}{name}.weight"))
-        entries += dense_mlp(ours, mlp, config)
+        has_experts = config.moe is not None and config.moe.in_layer(layer)
+        entries += (experts if has_experts else dense_mlp)(ours, mlp, config)
     return entries
 
 
@@ -159,6 +199,23 @@ def _query_key_value(ours: str, theirs: str, config: DecoderConfig) -> list[Entr
             )
             entries.append(Entry(f"{ours}.{kind}", (sum(sizes), *rest), pieces))
     return entries
+
+
+def experts(ours: str, theirs: str, config: DecoderConfig) -> list[Entry]:
+    """The entries of one layer with experts: a file has them one by one, we have them in one tensor."""
+    assert config.moe is not None
+    count, width, inner = config.moe.experts, config.width, config.moe.mlp_width or config.mlp_width
+    gate_up = [
+        Piece(f"{theirs}experts.{expert}.{name}_proj.weight", (inner, width))
+        for expert in range(count)
+        for name in ("gate", "up")
+    ]
+    down = [Piece(f"{theirs}experts.{expert}.down_proj.weight", (width, inner)) for expert in range(count)]
+    return [
+        entry(f"{ours}mlp.router.weight", (count, width), f"{theirs}gate.weight"),
+        Entry(f"{ours}mlp.gate_up.weight", (count, 2 * inner, width), tuple(gate_up)),
+        Entry(f"{ours}mlp.down.weight", (count, width, inner), tuple(down)),
+    ]
 
 
 def dense_mlp(ours: str, theirs: str, config: DecoderConfig) -> list[Entry]:
