@@ -49,7 +49,11 @@ def reshard(folder: Path, seed: int = 0, prefix: str = "", shards: int = 3) -> N
     files = [f"model-{number + 1:05d}-of-{shards:05d}.safetensors" for number in range(shards)]
     for number, file in enumerate(files):
         save_file({name: tensors[name] for name in names[number::shards]}, folder / file, {"format": "pt"})
-    index = {"weight_map": {name: files[number % shards] for number, name in enumerate(names)}}
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    index = {
+        "metadata": {"total_size": size},
+        "weight_map": {name: files[number % shards] for number, name in enumerate(names)},
+    }
     (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
 
 

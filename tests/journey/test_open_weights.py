@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 import mm15
@@ -48,15 +50,11 @@ def test_import_then_fine_tune_then_ask(small_data: Path, tmp_path: Path):
     losses = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     losses = [row["loss"] for row in losses if "loss" in row]
     assert sum(losses[-5:]) < sum(losses[:5])
-    reply = mm15.load(tmp_path / "run").ask("What is this?", images=[torch_picture()], max_new_tokens=4)
+    reply = mm15.load(tmp_path / "run").ask("What is this?", images=[picture()], max_new_tokens=4)
     assert reply.stop_reason in ("stop", "length") and reply.tiles >= 1
 
 
-def torch_picture() -> bytes:
-    import io
-
-    from PIL import Image
-
+def picture() -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (40, 24), (200, 30, 30)).save(file, "PNG")
     return file.getvalue()

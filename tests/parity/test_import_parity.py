@@ -28,6 +28,7 @@ from mm15.interop.files import write_tensors
 from mm15.interop.names import prefixed, scatter
 from mm15.model.cache import KVCache
 from mm15.model.decoder import Decoder, Step, Stream
+from mm15.model.sizes import dfn_vit_h14, siglip_so400m14
 from mm15.model.vit import VisionTransformer
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -224,8 +225,6 @@ def test_encoders_with_other_names_equal_what_their_packages_computed(name, file
 
 
 def test_dfn_and_siglip_configs_of_the_hub_mean_the_papers_encoders(tmp_path):
-    from mm15.model.sizes import dfn_vit_h14, siglip_so400m14
-
     families = vision_families()
     vision = {"image_size": 378, "layers": 32, "width": 1280, "head_width": 80, "patch_size": 14}
     dfn = {"model_cfg": {"embed_dim": 1024, "quick_gelu": True, "vision_cfg": vision, "text_cfg": {}}}
