@@ -1,2 +1,1 @@
-"""Families of language models. A module tells: ``MODEL_TYPE``, ``LIKE`` (what its config must not lack),
-``read_config``, ``write_config``, ``entries``."""
+"""Families of language models. A module tells: ``MODEL_TYPE``, ``read_config``, ``write_config``, ``entries``."""

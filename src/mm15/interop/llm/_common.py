@@ -9,8 +9,6 @@ from mm15.interop.names import Entry, Piece, entry
 from mm15.interop.rope import read_rope, write_rope
 from mm15.model.sizes import DecoderConfig, MoEConfig
 
-SCOPES = ("language_model.model.", "model.language_model.")
-"""Where a language model lies inside a multimodal checkpoint."""
 IGNORED = (r"(^|\.)rotary_emb\.inv_freq$", r"(^|\.)masked_bias$", r"(^|\.)attn\.bias$")
 """Constants that older files hold."""
 SILU = {"silu": None, "swish": None}
