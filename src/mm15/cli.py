@@ -14,6 +14,7 @@ from mm15.cli_data import data_app
 from mm15.cli_eval import evaluate
 from mm15.cli_model import describe, upcycle
 from mm15.cli_show import Json, aside, show
+from mm15.cli_transfer import convert_weights, import_model
 
 app = typer.Typer(
     name="mm15",
@@ -114,6 +115,8 @@ def resume(
 app.command(name="eval")(evaluate)
 app.command()(describe)
 app.command()(upcycle)
+app.command(name="import")(import_model)
+app.command()(convert_weights)
 
 
 @app.command()

@@ -196,7 +196,7 @@ def _result(recipe: Recipe, report: TrainReport, out: Path) -> StageResult:
 def _start(recipe: Recipe, data: Path, init: str | Path | None) -> tuple[MultimodalModel, Processor]:
     """The model to begin with, and the processor of this stage."""
     if init is not None:
-        bundle = load_bundle(init)
+        bundle = load_bundle(init, dtype=torch.float32)  # an imported bundle may be kept in bfloat16
         model, tokenizer, template = bundle.model, bundle.processor.tokenizer, bundle.processor.config.template
         if recipe.split.tile != model.config.vision.image_size:
             model = with_tile_size(model, recipe.split.tile)

@@ -18,6 +18,7 @@ from mm15.model.attention import Segments, causal_attention
 from mm15.model.cache import KVCache
 from mm15.model.layers import Rotation
 from mm15.model.moe import Routing
+from mm15.model.rope import rope_frequencies
 from mm15.model.sizes import DecoderConfig
 
 
@@ -44,7 +45,7 @@ class Step:
         self.page_T = torch.tensor(pages, device=device)
         places_T = torch.tensor(places, device=device)
         self.offset_T = places_T % cache.page
-        self.rotation = Rotation(places_T, config.head_dim, config.rope_theta, dtype)
+        self.rotation = Rotation(places_T, rope_frequencies(config, device), dtype)
 
         borders = list(itertools.accumulate(more, initial=0))
         whole, single, self.parts = [], [], []
@@ -55,6 +56,8 @@ class Step:
                 whole.append(row)
             elif count:
                 seen = torch.ones(count, start + count, dtype=torch.bool, device=device).tril(start)
+                if config.window is not None:
+                    seen = seen.triu(start - config.window + 1)
                 self.parts.append((row, borders[row], borders[row + 1], seen))
         self.single_T = torch.tensor([borders[row] for row in single], device=device)
         self.whole_T = torch.tensor(
@@ -63,7 +66,7 @@ class Step:
         self.segments = None
         if whole:
             inner = list(itertools.accumulate((more[row] for row in whole), initial=0))
-            self.segments = Segments(inner, config.heads, config.kv_heads, device, dtype)
+            self.segments = Segments(inner, config.heads, config.kv_heads, device, dtype, config.window)
         self.paged = _Paged(config, cache, single, dtype, device) if single else None
 
     def attend(self, layer: int, qkv_TND: Tensor) -> Tensor:
@@ -119,7 +122,10 @@ class _Paged:
         self.is_ordered = slots == list(range(len(rows) * self.most))
         self.slots_Q = torch.tensor(slots, device=device)
         left_Q = torch.tensor([lengths[place] - order * cache.page for _, place, order in used], device=device)
-        unseen_QP = torch.arange(cache.page, device=device) >= left_Q[:, None]
+        places_P = torch.arange(cache.page, device=device)
+        unseen_QP = places_P >= left_Q[:, None]
+        if config.window is not None:
+            unseen_QP |= places_P < left_Q[:, None] - config.window
         mask_QP = torch.zeros(unseen_QP.shape, dtype=dtype, device=device).masked_fill(unseen_QP, -math.inf)
         self.mask_Q1P = mask_QP.repeat_interleave(self.kv_heads, dim=0)[:, None]
 

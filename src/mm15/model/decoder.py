@@ -16,6 +16,7 @@ from mm15.model.attention import Segments, causal_attention
 from mm15.model.cached import Step
 from mm15.model.layers import Linear, RMSNorm, Rotation, Table, roll_half
 from mm15.model.moe import MoE, Routing
+from mm15.model.rope import rope_frequencies
 from mm15.model.sizes import DecoderConfig
 
 
@@ -26,8 +27,8 @@ class Stream:
         self, config: DecoderConfig, positions_T: Tensor, borders: tuple[int, ...], dtype: torch.dtype
     ) -> None:
         device = positions_T.device
-        self.rotation = Rotation(positions_T, config.head_dim, config.rope_theta, dtype)
-        self.segments = Segments(borders, config.heads, config.kv_heads, device, dtype)
+        self.rotation = Rotation(positions_T, rope_frequencies(config, device), dtype)
+        self.segments = Segments(borders, config.heads, config.kv_heads, device, dtype, config.window)
         self.routing: list[Routing] | None = []
 
     def attend(self, layer: int, qkv_TND: Tensor) -> Tensor:
@@ -55,7 +56,8 @@ class QueryKeyValue(Linear):
 
 
 class Attention(nn.Module):
-    """Fused projection, optional per-head RMS norm of queries and keys, rotation, attention, output projection."""
+    """Fused projection, optional RMS norm of queries and keys (of each head, or of all heads as one row), rotation,
+    attention, output projection."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -64,16 +66,22 @@ class Attention(nn.Module):
         self.heads, self.kv_heads = heads, kv_heads
         parts = (heads * head_dim, kv_heads * head_dim, kv_heads * head_dim)
         self.qkv = QueryKeyValue(config.width, parts, head_dim, bias=config.qkv_bias)
-        self.q_norm = RMSNorm(head_dim, config.norm_eps) if config.qk_norm else None
-        self.k_norm = RMSNorm(head_dim, config.norm_eps) if config.qk_norm else None
-        self.out = Linear(heads * head_dim, config.width, bias=False, gain=(2 * config.layers) ** -0.5)
+        self.norm_all = config.qk_norm_over == "all"
+        widths = (heads * head_dim, kv_heads * head_dim) if self.norm_all else (head_dim, head_dim)
+        self.q_norm, self.k_norm = (RMSNorm(width, config.norm_eps) if config.qk_norm else None for width in widths)
+        self.out = Linear(heads * head_dim, config.width, bias=config.out_bias, gain=(2 * config.layers) ** -0.5)
 
     def forward(self, x_TD: Tensor, layer: int, stream: Stream | Step) -> Tensor:
         qkv_TND = self.qkv(x_TD).unflatten(-1, (-1, self.head_dim))
         qk_TND, v_TGD = qkv_TND.split([self.heads + self.kv_heads, self.kv_heads], dim=1)
         if self.q_norm is not None and self.k_norm is not None:
             q_THD, k_TGD = qk_TND.split([self.heads, self.kv_heads], dim=1)
-            qk_TND = torch.cat([self.q_norm(q_THD), self.k_norm(k_TGD)], dim=1)
+            if self.norm_all:
+                q_THD = self.q_norm(q_THD.flatten(1)).unflatten(-1, (-1, self.head_dim))
+                k_TGD = self.k_norm(k_TGD.flatten(1)).unflatten(-1, (-1, self.head_dim))
+                qk_TND = torch.cat([q_THD, k_TGD], dim=1)
+            else:
+                qk_TND = torch.cat([self.q_norm(q_THD), self.k_norm(k_TGD)], dim=1)
         qkv_TND = torch.cat([stream.rotation(qk_TND), v_TGD], dim=1)
         return self.out(stream.attend(layer, qkv_TND).flatten(1))
 
@@ -83,8 +91,8 @@ class SwiGLU(nn.Module):
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
-        self.gate_up = Linear(config.width, (config.mlp_width, config.mlp_width), bias=False)
-        self.down = Linear(config.mlp_width, config.width, bias=False, gain=(2 * config.layers) ** -0.5)
+        self.gate_up = Linear(config.width, (config.mlp_width, config.mlp_width), bias=config.mlp_bias)
+        self.down = Linear(config.mlp_width, config.width, bias=config.mlp_bias, gain=(2 * config.layers) ** -0.5)
 
     def forward(self, x_TD: Tensor) -> Tensor:
         gate, up = self.gate_up(x_TD).chunk(2, dim=-1)
@@ -92,10 +100,11 @@ class SwiGLU(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm decoder block."""
+    """Attention and SwiGLU (or experts) with residuals; each is normed before it, or behind it (``norm_order``)."""
 
     def __init__(self, config: DecoderConfig, layer: int) -> None:
         super().__init__()
+        self.norm_after = config.norm_order == "after"
         self.attention_norm = RMSNorm(config.width, config.norm_eps)
         self.attention = Attention(config)
         self.mlp_norm = RMSNorm(config.width, config.norm_eps)
@@ -104,12 +113,15 @@ class Block(nn.Module):
 
     def forward(self, x_TD: Tensor, layer: int, stream: Stream | Step, keep_R: Tensor | None = None) -> Tensor:
         """``keep_R``: after attention only these rows go on; the others are read by nothing behind the last block."""
-        x_TD = x_TD + self.attention(self.attention_norm(x_TD), layer, stream)
+        if self.norm_after:
+            x_TD = x_TD + self.attention_norm(self.attention(x_TD, layer, stream))
+        else:
+            x_TD = x_TD + self.attention(self.attention_norm(x_TD), layer, stream)
         if keep_R is not None:
             x_TD = x_TD.index_select(0, keep_R)
-        if isinstance(self.mlp, MoE):
-            return x_TD + self.mlp(self.mlp_norm(x_TD), stream.routing)
-        return x_TD + self.mlp(self.mlp_norm(x_TD))
+        into_TD = x_TD if self.norm_after else self.mlp_norm(x_TD)
+        out_TD = self.mlp(into_TD, stream.routing) if isinstance(self.mlp, MoE) else self.mlp(into_TD)
+        return x_TD + (self.mlp_norm(out_TD) if self.norm_after else out_TD)
 
 
 class Decoder(nn.Module):

@@ -29,24 +29,35 @@ class TemplateConfig(Strict):
     """The strings of a chat template; names of special tokens in them mean these tokens.
 
     The paper prints no template; the default is our own, ``CHATML`` is that of many open language models.
-    ``document`` stands around pre-training text, ``bos`` once at the start of every sample (may be empty).
+    ``document`` stands around pre-training text, ``bos`` once at the start of every sample (may be empty). A template
+    without a ``system`` turn skips samples that have one.
     """
 
     bos: str = "<|bos|>"
     image: str = "<|image|>"
-    system: Turn = Turn(prefix="<|system|>")
+    system: Turn | None = Turn(prefix="<|system|>")
     user: Turn = Turn(prefix="<|user|>")
     assistant: Turn = Turn(prefix="<|assistant|>", end="<|end|>")
     document: Turn = Turn(end="<|end|>")
 
     def turn(self, role: Role) -> Turn:
-        """The strings around a turn of this role."""
-        return getattr(self, role.value)
+        """The strings around a turn of this role.
+
+        Raises:
+            SkipSample: the template has no such turn.
+        """
+        turn: Turn | None = getattr(self, role.value)
+        if turn is None:
+            raise SkipSample(
+                f"the model's chat template has no {role} turn; take the turn out, or train another template"
+            )
+        return turn
 
     @property
     def strings(self) -> dict[str, str]:
         """Every string with its dotted path, empty ones left out."""
-        turns = {f"{role}.{name}": text for role in Role for name, text in self.turn(role).model_dump().items()}
+        known = [role for role in Role if getattr(self, role.value) is not None]
+        turns = {f"{role}.{name}": text for role in known for name, text in self.turn(role).model_dump().items()}
         return {path: text for path, text in ({"bos": self.bos, "image": self.image} | turns).items() if text}
 
 
