@@ -75,13 +75,9 @@ def backward(made, out, objective, x_TD):
     return {**{name: parameter.grad.clone() for name, parameter in made.named_parameters()}, "x": x_TD.grad.clone()}
 
 
-@pytest.fixture(params=["looped", "threads", "grouped"])
+@pytest.fixture(params=["looped", "grouped"])
 def any_path(request, monkeypatch):
-    before = torch.get_num_threads()
-    torch.set_num_threads(3 if request.param == "threads" else 1)
     monkeypatch.setattr(fast, "_groups_on", lambda x_TD, down: request.param == "grouped")
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("skew", [0.0, 0.15], ids=["even", "skewed"])

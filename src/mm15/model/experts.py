@@ -7,10 +7,7 @@ F inner width.
 from __future__ import annotations
 
 import math
-import os
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import torch
@@ -81,98 +78,68 @@ def mix(x_TD: Tensor, gates_TK: Tensor, plan: Dispatch, gate_up: Tensor, down: T
         down: [E, D, F].
     """
     gates_N = gates_TK.t().reshape(-1)[plan.pair_N].to(x_TD.dtype)
-    mixed = _mix_grouped if _groups_on(x_TD, down) else _mix_looped
-    return mixed(x_TD, gates_N, plan, gate_up, down)
-
-
-def _groups_on(x_TD: Tensor, down: Tensor) -> bool:
-    """Whether torch's grouped product serves this device and these widths (rows of whole 16 bytes)."""
-    if x_TD.device.type != "cuda" or torch.cuda.get_device_capability(x_TD.device) < (8, 0):
-        return False
-    return all(size * x_TD.element_size() % 16 == 0 for size in down.shape[1:])
-
-
-def _mix_grouped(x_TD: Tensor, gates_N: Tensor, plan: Dispatch, gate_up: Tensor, down: Tensor) -> Tensor:
-    """On torch's grouped matrix product: no step waits for the counts."""
-    offsets_E, dtype = plan.ends_E.int(), x_TD.dtype
-    inner = F.grouped_mm(x_TD[plan.row_N], gate_up.to(dtype).transpose(1, 2), offs=offsets_E)
-    gate, up = inner.chunk(2, dim=-1)
+    product = _grouped_product if _groups_on(x_TD, down) else _looped_product
+    gate, up = product(x_TD.index_select(0, plan.row_N), gate_up, plan.ends_E).chunk(2, dim=-1)
     # The gate scales the inner row, not the outer one: the same product, and nothing of the outer one is kept.
-    y_ND = F.grouped_mm(F.silu(gate) * up * gates_N[:, None], down.to(dtype).transpose(1, 2), offs=offsets_E)
-    return _gathered(y_ND, plan)
-
-
-def _gathered(y_ND: Tensor, plan: Dispatch) -> Tensor:
-    """The sum of each row's pairs, [T, D]."""
+    y_ND = product(F.silu(gate) * up * gates_N[:, None], down, plan.ends_E)
     if plan.dropped:
         y_ND = F.pad(y_ND, (0, 0, 0, 1))
     return y_ND.index_select(0, plan.slot_KT.flatten()).view(*plan.slot_KT.shape, y_ND.shape[1]).sum(0)
 
 
-def _mix_looped(x_TD: Tensor, gates_N: Tensor, plan: Dispatch, gate_up: Tensor, down: Tensor) -> Tensor:
-    out: Tensor = _Looped.apply(x_TD, gates_N, gate_up, down, plan)  # type: ignore[assignment]
+def _groups_on(x_TD: Tensor, down: Tensor) -> bool:
+    """Whether torch's grouped product serves this device and these widths (rows of whole 16 bytes).
+
+    On CPUs it is a loop of products; where weights are cast first, a loop that casts them one by one has less to move.
+    """
+    if any(size * x_TD.element_size() % 16 for size in down.shape[1:]):
+        return False
+    if x_TD.device.type == "cuda":
+        return torch.cuda.get_device_capability(x_TD.device) >= (8, 0)
+    return x_TD.device.type == "cpu" and x_TD.dtype == down.dtype
+
+
+def _grouped_product(x_NI: Tensor, weight_EOI: Tensor, ends_E: Tensor) -> Tensor:
+    """Rows times the transposed matrix of their expert, [N, O]; nothing waits for the counts."""
+    return F.grouped_mm(x_NI, weight_EOI.to(x_NI.dtype).transpose(1, 2), offs=ends_E.int())
+
+
+def _looped_product(x_NI: Tensor, weight_EOI: Tensor, ends_E: Tensor) -> Tensor:
+    out: Tensor = _Product.apply(x_NI, weight_EOI, ends_E)  # type: ignore[assignment]
     return out
 
 
-class _Looped(torch.autograd.Function):
-    """Expert by expert, for CPUs, where the grouped product of torch is a loop of small products too.
+class _Product(torch.autograd.Function):
+    """``_grouped_product`` expert by expert, for any device, dtype and width.
 
-    A thread takes an expert through all its products while its weights are in the cache, and gradients of weights are
-    written where they belong; autograd would build, pad and add up one tensor of all experts per expert. Weights of
-    another dtype are cast one expert at a time.
+    Gradients of weights are written where they belong; autograd would make one tensor of all experts per expert.
+    Weights of another dtype are cast one expert at a time.
     """
 
     @staticmethod
-    def forward(ctx: Any, x_TD: Tensor, gates_N: Tensor, gate_up: Tensor, down: Tensor, plan: Dispatch) -> Tensor:
-        inner_N2F = x_TD.new_empty(len(plan.row_N), gate_up.shape[1])
-        y_ND = x_TD.new_empty(len(plan.row_N), x_TD.shape[1])
+    def forward(ctx: Any, x_NI: Tensor, weight_EOI: Tensor, ends_E: Tensor) -> Tensor:
+        out_NO = x_NI.new_empty(len(x_NI), weight_EOI.shape[1])
 
-        def forward_one(expert: int, rows: slice) -> None:
-            x = x_TD.index_select(0, plan.row_N[rows])
-            torch.mm(x, gate_up[expert].to(x.dtype).t(), out=inner_N2F[rows])
-            gate, up = inner_N2F[rows].chunk(2, dim=-1)
-            acted = F.silu(gate).mul_(up).mul_(gates_N[rows, None])
-            torch.mm(acted, down[expert].to(x.dtype).t(), out=y_ND[rows])
+        def one(expert: int, rows: slice) -> None:
+            torch.mm(x_NI[rows], weight_EOI[expert].to(x_NI.dtype).t(), out=out_NO[rows])
 
-        _each(plan.ends_E, forward_one)
-        ctx.save_for_backward(x_TD, gates_N, gate_up, down, inner_N2F)
-        ctx.plan = plan
-        return _gathered(y_ND, plan)
+        _each(ends_E, one)
+        ctx.save_for_backward(x_NI, weight_EOI, ends_E)
+        return out_NO
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
-        x_TD, gates_N, gate_up, down, inner_N2F = ctx.saved_tensors
-        plan: Dispatch = ctx.plan
-        grad_gates_N = torch.empty_like(gates_N)
-        grad_gate_up, grad_down = torch.empty_like(gate_up), torch.empty_like(down)
-        grad_x_ND = x_TD.new_empty(len(plan.row_N), x_TD.shape[1])
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        x_NI, weight_EOI, ends_E = ctx.saved_tensors
+        grad_NO = grads[0].contiguous()
+        grad_x_NI, grad_weight_EOI = torch.empty_like(x_NI), torch.empty_like(weight_EOI)
 
-        def backward_one(expert: int, rows: slice) -> None:
-            index = plan.row_N[rows]
-            x, grad_y = x_TD.index_select(0, index), grads[0].index_select(0, index)
-            gate, up = inner_N2F[rows].chunk(2, dim=-1)
-            share = torch.sigmoid(gate)
-            silu = gate * share
-            acted = silu * up
-            grad_acted = grad_y @ down[expert].to(x.dtype)
-            torch.sum(grad_acted * acted, dim=1, out=grad_gates_N[rows])
-            weight_N1 = gates_N[rows, None]
-            _put_product(grad_y.t(), acted.mul_(weight_N1), grad_down[expert])
-            grad_acted.mul_(weight_N1)
-            grad_inner = torch.empty_like(inner_N2F[rows])
-            grad_gate, grad_up = grad_inner.chunk(2, dim=-1)
-            torch.mul(grad_acted, silu, out=grad_up)
-            # d silu = σ (1 + gate (1 − σ)) = σ + silu − silu σ
-            slope = torch.addcmul(share + silu, silu, share, value=-1)
-            torch.mul(grad_acted.mul_(up), slope, out=grad_gate)
-            _put_product(grad_inner.t(), x, grad_gate_up[expert])
-            torch.mm(grad_inner, gate_up[expert].to(x.dtype), out=grad_x_ND[rows])
+        def one(expert: int, rows: slice) -> None:
+            _put_product(grad_NO[rows].t(), x_NI[rows], grad_weight_EOI[expert])
+            torch.mm(grad_NO[rows], weight_EOI[expert].to(x_NI.dtype), out=grad_x_NI[rows])
 
-        idle = _each(plan.ends_E, backward_one)
-        for expert in idle:
-            grad_gate_up[expert].zero_()
-            grad_down[expert].zero_()
-        return _gathered(grad_x_ND, plan), grad_gates_N, grad_gate_up, grad_down, None
+        for expert in _each(ends_E, one):
+            grad_weight_EOI[expert].zero_()
+        return grad_x_NI, grad_weight_EOI, None
 
 
 def _put_product(left: Tensor, right: Tensor, out: Tensor) -> None:
@@ -184,44 +151,11 @@ def _put_product(left: Tensor, right: Tensor, out: Tensor) -> None:
 
 
 def _each(ends_E: Tensor, work: Callable[[int, slice], None]) -> list[int]:
-    """Do the work of every expert that has rows; the experts that have none.
-
-    Experts go to threads of one core each, the largest first: small products gain little from several cores. One with
-    more than a thread's share of all rows is done before by all cores together.
-    """
+    """Do the work of every expert that has rows; the experts that have none."""
     ends = ends_E.tolist()
     starts = [0, *ends[:-1]]
-    busy = sorted((e for e in range(len(ends)) if ends[e] > starts[e]), key=lambda e: starts[e] - ends[e])
-    threads = torch.get_num_threads() if ends_E.device.type == "cpu" and ends[-1] * 2 > len(busy) * 4 else 1
-    inference = torch.is_inference_mode_enabled()
-
-    def run(expert: int) -> None:
-        # Grad mode belongs to a thread, and that of a new thread is on.
-        with torch.inference_mode(inference), torch.no_grad():
-            work(expert, slice(starts[expert], ends[expert]))
-
-    while busy and (threads == 1 or (ends[busy[0]] - starts[busy[0]]) * threads > ends[-1]):
-        run(busy.pop(0))
-    if busy:
-        list(_pool(threads).map(run, busy))
-    return [e for e in range(len(ends)) if ends[e] == starts[e]]
-
-
-_pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
-
-
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads whose products use one core. Made once per process: a forked child has no threads of its parent."""
-    key = (os.getpid(), threads)
-    if key not in _pools:
-        started = threading.Barrier(threads)
-
-        def start() -> None:
-            torch.set_num_threads(1)
-            started.wait()
-
-        _pools[key] = pool = ThreadPoolExecutor(threads, "experts", start)
-        list(pool.map(lambda _: None, range(threads)))
-        # Every thread keeps this number for itself, but the last one set is also what threads made later begin with.
-        torch.set_num_threads(threads)
-    return _pools[key]
+    idle = [expert for expert, (start, end) in enumerate(zip(starts, ends, strict=True)) if start == end]
+    for expert, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        if start < end:
+            work(expert, slice(start, end))
+    return idle
