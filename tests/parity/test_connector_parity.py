@@ -91,7 +91,8 @@ def test_mlp_equals_two_layers_and_the_projector_of_llava():
     init_weights(connector, 0)
     torch.nn.init.normal_(connector.first.bias)
     torch.nn.init.normal_(connector.second.bias)
-    vision, text = CLIPVisionConfig(hidden_size=20), LlamaConfig(hidden_size=12)
+    vision = CLIPVisionConfig(hidden_size=20, num_attention_heads=2)
+    text = LlamaConfig(hidden_size=12, num_attention_heads=2)
     theirs = LlavaMultiModalProjector(LlavaConfig(vision_config=vision, text_config=text))
     names = {"first": "linear_1", "second": "linear_2"}
     state = {
@@ -114,7 +115,7 @@ def test_pixel_shuffle_equals_squares_picked_out_and_the_connector_of_idefics3(g
     connector = build_connector(ConnectorConfig(kind="pixel-shuffle", tokens=side**2), 8, grid, 12)
     init_weights(connector, 0)
     vision = {"hidden_size": 8, "num_attention_heads": 2, "image_size": grid, "patch_size": 1}
-    text = LlamaConfig(hidden_size=12)
+    text = LlamaConfig(hidden_size=12, num_attention_heads=2)
     theirs = Idefics3Connector(Idefics3Config(vision_config=vision, text_config=text, scale_factor=scale))
     theirs.modality_projection.proj.load_state_dict({"weight": connector.projection.weight})
     x_NPC = torch.randn(3, grid**2, 8)
