@@ -42,11 +42,18 @@ class Segments:
     """
 
     def __init__(
-        self, borders: Sequence[int], num_heads: int, num_kv_heads: int, device: torch.device, dtype: torch.dtype
+        self,
+        borders: Sequence[int],
+        num_heads: int,
+        num_kv_heads: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        window: int | None = None,
     ) -> None:
         lengths = [end - start for start, end in itertools.pairwise(borders)]
         self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
         self.longest = max(lengths)
+        self.window = window if window is not None and window < self.longest else None
         self.borders = torch.tensor(borders, dtype=torch.int32, device=device)
         self.buckets: list[Bucket] = []
         self.by_borders = device.type == "cuda" and dtype in (torch.float16, torch.bfloat16)
@@ -118,7 +125,8 @@ class _OutOf(torch.autograd.Function):
 
 
 def causal_attention(qkv_TND: Tensor, segments: Segments) -> Tensor:
-    """Causal grouped-query attention inside every segment of a stream.
+    """Causal grouped-query attention inside every segment of a stream; with a window, a position sees itself and the
+    ``window - 1`` positions before it.
 
     Args:
         qkv_TND: query heads, then key heads, then value heads.
@@ -139,7 +147,7 @@ def causal_attention(qkv_TND: Tensor, segments: Segments) -> Tensor:
             segments.borders,
             segments.longest,
             segments.longest,
-            window_size=(-1, 0),
+            window_size=(-1 if segments.window is None else segments.window - 1, 0),
             enable_gqa=num_heads != num_kv_heads,
         )
         assert isinstance(out, Tensor)
@@ -152,17 +160,25 @@ def causal_attention(qkv_TND: Tensor, segments: Segments) -> Tensor:
             end = start + num_segments * heads * length
             blocks.append(rows_RD[start:end].view(num_segments, heads, length, head_dim))
             start = end
-        outs.append(attend(*blocks, causal=True).reshape(-1, head_dim))
+        outs.append(attend(*blocks, causal=True, window=segments.window).reshape(-1, head_dim))
     return _OutOf.apply(torch.cat(outs), segments).view(-1, num_heads, head_dim)
 
 
-def attend(q_SHLD: Tensor, k_SGLD: Tensor, v_SGLD: Tensor, causal: bool = False) -> Tensor:
-    """Softmax attention of equal-length rows, [S, H, L, D]; H is a multiple of G."""
+def attend(q_SHLD: Tensor, k_SGLD: Tensor, v_SGLD: Tensor, causal: bool = False, window: int | None = None) -> Tensor:
+    """Softmax attention of equal-length rows, [S, H, L, D]; H is a multiple of G; ``window``: of causal rows."""
     num_segments, num_heads, length, head_dim = q_SHLD.shape
     num_kv_heads, num_keys = k_SGLD.shape[1], k_SGLD.shape[2]
     if q_SHLD.is_cuda or max(length, num_keys) > WRITTEN_OUT_UP_TO:
+        seen = None
+        if window is not None:
+            seen = torch.ones(length, num_keys, dtype=torch.bool, device=q_SHLD.device).tril().triu(1 - window)
         return F.scaled_dot_product_attention(
-            q_SHLD, k_SGLD, v_SGLD, is_causal=causal, enable_gqa=num_heads != num_kv_heads
+            q_SHLD,
+            k_SGLD,
+            v_SGLD,
+            attn_mask=seen,
+            is_causal=causal and seen is None,
+            enable_gqa=num_heads != num_kv_heads,
         )
     # The heads of a group share their keys: they become more query rows of one product.
     rows = num_heads // num_kv_heads * length
@@ -170,7 +186,10 @@ def attend(q_SHLD: Tensor, k_SGLD: Tensor, v_SGLD: Tensor, causal: bool = False)
     k, v = (x.reshape(num_segments * num_kv_heads, num_keys, head_dim) for x in (k_SGLD, v_SGLD))
     mask = q.new_zeros(1)
     if causal:
-        mask = q.new_full((length, length), -math.inf).triu(1).repeat(rows // length, 1)
+        mask = q.new_full((length, length), -math.inf).triu(1)
+        if window is not None:
+            mask += q.new_full((length, length), -math.inf).tril(-window)
+        mask = mask.repeat(rows // length, 1)
     scores = torch.baddbmm(mask, q, k.transpose(1, 2), beta=int(causal), alpha=head_dim**-0.5)
     out = torch.bmm(scores.softmax(-1), v)
     return out.view(num_segments, num_heads, length, head_dim)

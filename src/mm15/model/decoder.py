@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mm15.model.attention import Segments, attend_cached, causal_attention
 from mm15.model.cache import KVCache
 from mm15.model.layers import Linear, RMSNorm, Rotation, Table, roll_half
+from mm15.model.rope import rope_frequencies
 from mm15.model.sizes import DecoderConfig
 
 
@@ -31,8 +32,8 @@ class Stream:
         cache: KVCache | None = None,
     ) -> None:
         device = positions_T.device
-        self.rotation = Rotation(positions_T, config.head_dim, config.rope_theta, dtype)
-        self.segments = Segments(borders, config.heads, config.kv_heads, device, dtype)
+        self.rotation = Rotation(positions_T, rope_frequencies(config, device), dtype)
+        self.segments = Segments(borders, config.heads, config.kv_heads, device, dtype, config.window)
         self.cache = cache
         self.places_T = positions_T
         if cache is not None:
@@ -57,9 +58,12 @@ class Step:
         self.longest = max(cache.lengths)
         self.places_S = torch.tensor(cache.lengths, device=device) - 1
         self.sequence_S = torch.arange(cache.num_sequences, device=device)
-        self.rotation = Rotation(self.places_S, config.head_dim, config.rope_theta, dtype)
-        ahead_SL = torch.arange(self.longest, device=device) > self.places_S[:, None]
-        self.mask_SL = torch.zeros(ahead_SL.shape, dtype=dtype, device=device).masked_fill(ahead_SL, -math.inf)
+        self.rotation = Rotation(self.places_S, rope_frequencies(config, device), dtype)
+        places_L = torch.arange(self.longest, device=device)
+        unseen_SL = places_L > self.places_S[:, None]
+        if config.window is not None:
+            unseen_SL |= places_L <= self.places_S[:, None] - config.window
+        self.mask_SL = torch.zeros(unseen_SL.shape, dtype=dtype, device=device).masked_fill(unseen_SL, -math.inf)
 
     def attend(self, layer: int, qkv_SND: Tensor) -> Tensor:
         """[S, N, D] → [S, H, D] over everything cached so far and the new position itself."""
@@ -90,7 +94,8 @@ class QueryKeyValue(Linear):
 
 
 class Attention(nn.Module):
-    """Fused projection, optional per-head RMS norm of queries and keys, rotation, attention, output projection."""
+    """Fused projection, optional RMS norm of queries and keys (of each head, or of all heads as one row), rotation,
+    attention, output projection."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -99,16 +104,22 @@ class Attention(nn.Module):
         self.heads, self.kv_heads = heads, kv_heads
         parts = (heads * head_dim, kv_heads * head_dim, kv_heads * head_dim)
         self.qkv = QueryKeyValue(config.width, parts, head_dim, bias=config.qkv_bias)
-        self.q_norm = RMSNorm(head_dim, config.norm_eps) if config.qk_norm else None
-        self.k_norm = RMSNorm(head_dim, config.norm_eps) if config.qk_norm else None
-        self.out = Linear(heads * head_dim, config.width, bias=False, gain=(2 * config.layers) ** -0.5)
+        self.norm_all = config.qk_norm_over == "all"
+        widths = (heads * head_dim, kv_heads * head_dim) if self.norm_all else (head_dim, head_dim)
+        self.q_norm, self.k_norm = (RMSNorm(width, config.norm_eps) if config.qk_norm else None for width in widths)
+        self.out = Linear(heads * head_dim, config.width, bias=config.out_bias, gain=(2 * config.layers) ** -0.5)
 
     def forward(self, x_TD: Tensor, layer: int, stream: Stream | Step) -> Tensor:
         qkv_TND = self.qkv(x_TD).unflatten(-1, (-1, self.head_dim))
         qk_TND, v_TGD = qkv_TND.split([self.heads + self.kv_heads, self.kv_heads], dim=1)
         if self.q_norm is not None and self.k_norm is not None:
             q_THD, k_TGD = qk_TND.split([self.heads, self.kv_heads], dim=1)
-            qk_TND = torch.cat([self.q_norm(q_THD), self.k_norm(k_TGD)], dim=1)
+            if self.norm_all:
+                q_THD = self.q_norm(q_THD.flatten(1)).unflatten(-1, (-1, self.head_dim))
+                k_TGD = self.k_norm(k_TGD.flatten(1)).unflatten(-1, (-1, self.head_dim))
+                qk_TND = torch.cat([q_THD, k_TGD], dim=1)
+            else:
+                qk_TND = torch.cat([self.q_norm(q_THD), self.k_norm(k_TGD)], dim=1)
         qkv_TND = torch.cat([stream.rotation(qk_TND), v_TGD], dim=1)
         return self.out(stream.attend(layer, qkv_TND).flatten(1))
 
@@ -118,8 +129,8 @@ class SwiGLU(nn.Module):
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
-        self.gate_up = Linear(config.width, (config.mlp_width, config.mlp_width), bias=False)
-        self.down = Linear(config.mlp_width, config.width, bias=False, gain=(2 * config.layers) ** -0.5)
+        self.gate_up = Linear(config.width, (config.mlp_width, config.mlp_width), bias=config.mlp_bias)
+        self.down = Linear(config.mlp_width, config.width, bias=config.mlp_bias, gain=(2 * config.layers) ** -0.5)
 
     def forward(self, x_TD: Tensor) -> Tensor:
         gate, up = self.gate_up(x_TD).chunk(2, dim=-1)
@@ -127,10 +138,11 @@ class SwiGLU(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm decoder block."""
+    """Attention and SwiGLU with residuals; each is normed before it, or behind it (``norm_order``)."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
+        self.norm_after = config.norm_order == "after"
         self.attention_norm = RMSNorm(config.width, config.norm_eps)
         self.attention = Attention(config)
         self.mlp_norm = RMSNorm(config.width, config.norm_eps)
@@ -138,9 +150,14 @@ class Block(nn.Module):
 
     def forward(self, x_TD: Tensor, layer: int, stream: Stream | Step, keep_R: Tensor | None = None) -> Tensor:
         """``keep_R``: after attention only these rows go on; the others are read by nothing behind the last block."""
-        x_TD = x_TD + self.attention(self.attention_norm(x_TD), layer, stream)
+        if self.norm_after:
+            x_TD = x_TD + self.attention_norm(self.attention(x_TD, layer, stream))
+        else:
+            x_TD = x_TD + self.attention(self.attention_norm(x_TD), layer, stream)
         if keep_R is not None:
             x_TD = x_TD.index_select(0, keep_R)
+        if self.norm_after:
+            return x_TD + self.mlp_norm(self.mlp(x_TD))
         return x_TD + self.mlp(self.mlp_norm(x_TD))
 
 

@@ -183,12 +183,17 @@ class Rotation:
     """Rotary position embedding (arXiv 2104.09864) in Llama's layout: component i turns with component i + D / 2.
 
     cos and sin of every position, built once and shared by all layers.
+
+    Args:
+        frequencies: radians per position of every pair, [D / 2], and the factor of cos and sin (``model/rope.py``).
     """
 
-    def __init__(self, positions_T: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> None:
-        steps = torch.arange(0, head_dim, 2, device=positions_T.device, dtype=torch.float32)
-        angles_TD = positions_T.float()[:, None] * theta ** (-steps / head_dim)
+    def __init__(self, positions_T: Tensor, frequencies: tuple[Tensor, float], dtype: torch.dtype) -> None:
+        radians, factor = frequencies
+        angles_TD = positions_T.float()[:, None] * radians
         cos_TD, sin_TD = angles_TD.cos(), angles_TD.sin()
+        if factor != 1.0:
+            cos_TD, sin_TD = cos_TD * factor, sin_TD * factor
         self.cos_T1D = torch.cat([cos_TD, cos_TD], dim=-1).to(dtype)[:, None]
         self.sin_T1D = torch.cat([-sin_TD, sin_TD], dim=-1).to(dtype)[:, None]
 

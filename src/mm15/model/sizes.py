@@ -82,8 +82,39 @@ class ConnectorConfig(Strict):
         return self
 
 
+class RopeScaling(Strict):
+    """How rotary angles are stretched for contexts beyond those of pre-training (``model/rope.py`` has the formulas).
+
+    ``original_positions`` is the length of pre-training (llama3, yarn); ``low_freq_factor`` and ``high_freq_factor``
+    are llama3's, what follows is yarn's. ``attention_factor`` multiplies cos and sin.
+    """
+
+    kind: Literal["linear", "llama3", "yarn"]
+    factor: float = Field(gt=0)
+    original_positions: int = Field(default=0, ge=0)
+    low_freq_factor: float = Field(default=1.0, gt=0)
+    high_freq_factor: float = Field(default=4.0, gt=0)
+    beta_fast: float = Field(default=32.0, gt=0)
+    beta_slow: float = Field(default=1.0, gt=0)
+    truncate: bool = True
+    attention_factor: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.kind != "linear" and not self.original_positions:
+            raise ValueError(f"kind '{self.kind}' needs original_positions, the context length of pre-training")
+        if self.kind == "llama3" and self.high_freq_factor <= self.low_freq_factor:
+            raise ValueError("high_freq_factor must be larger than low_freq_factor")
+        return self
+
+
 class DecoderConfig(Strict):
-    """A causal language model of the Llama family. ``qkv_bias``: Qwen2; ``qk_norm``: Qwen3."""
+    """A causal language model of the Llama family.
+
+    ``qkv_bias``: Qwen2; ``qk_norm``: Qwen3 (over each head), or OLMo (``qk_norm_over`` all heads together);
+    ``norm_order`` after: OLMo-2 (x + norm(f(x)) instead of x + f(norm(x))); ``window``: Mistral 7B v0.1, a position
+    sees itself and the ``window - 1`` before it; ``out_bias`` (of attention's output) and ``mlp_bias``: some Llamas.
+    """
 
     vocab_size: int = Field(gt=0)
     width: int = Field(gt=0)
@@ -96,6 +127,12 @@ class DecoderConfig(Strict):
     norm_eps: float = Field(default=1e-6, gt=0)
     qkv_bias: bool = False
     qk_norm: bool = False
+    qk_norm_over: Literal["head", "all"] = "head"
+    out_bias: bool = False
+    mlp_bias: bool = False
+    norm_order: Literal["before", "after"] = "before"
+    rope_scaling: RopeScaling | None = None
+    window: int | None = Field(default=None, gt=0)
     tied_head: bool = True
 
     @model_validator(mode="after")

@@ -40,7 +40,9 @@ def test_rms_norm_in_bfloat16_stays_near_fp32():
 
 
 def test_rotation_keeps_lengths_and_depends_on_distance_only():
-    rotation = Rotation(torch.tensor([3, 7, 103, 107]), 16, 10_000.0, torch.float32)
+    rotation = Rotation(
+        torch.tensor([3, 7, 103, 107]), (10_000.0 ** (-torch.arange(0, 16, 2) / 16), 1.0), torch.float32
+    )
     x = torch.randn(1, 2, 16).expand(4, 2, 16)
     y = torch.randn(1, 2, 16).expand(4, 2, 16)
     torch.testing.assert_close(rotation(x).norm(dim=-1), x.norm(dim=-1))
@@ -49,7 +51,7 @@ def test_rotation_keeps_lengths_and_depends_on_distance_only():
 
 
 def test_rotation_gradient():
-    rotation = Rotation(torch.arange(3), 4, 100.0, torch.double)
+    rotation = Rotation(torch.arange(3), (torch.tensor([1.0, 0.1]), 1.0), torch.double)
     assert gradcheck(rotation, (torch.randn(3, 2, 4, dtype=torch.double, requires_grad=True),))
 
 
