@@ -5,6 +5,7 @@ Legend: N tiles, P patches, M tokens per tile, H W rows and columns of the patch
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -83,7 +84,7 @@ class CAbstractor(nn.Module):
         self.pre_norm = nn.LayerNorm(inputs, eps=1e-6) if sizes["pre_norm"] else None
         self.positions = nn.Embedding(grid**2, inputs)
         widths = [inputs] + [sizes["hidden"]] * (2 * depth)
-        blocks = [Bottleneck(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)]
+        blocks = [Bottleneck(a, b) for a, b in itertools.pairwise(widths)]
         self.stage1 = nn.ModuleList(blocks[:depth])
         self.stage2 = nn.ModuleList(blocks[depth:])
         self.read_out = ReadOut(widths[-1], outputs, sizes["mlp_depth"])
