@@ -12,6 +12,7 @@ import typer
 from mm15.base.errors import Interrupted, MM15Error
 from mm15.cli_data import data_app
 from mm15.cli_eval import evaluate
+from mm15.cli_export import export_bundle
 from mm15.cli_show import Json, aside, show
 
 app = typer.Typer(
@@ -111,6 +112,7 @@ def resume(
 
 
 app.command(name="eval")(evaluate)
+app.command(name="export")(export_bundle)
 
 
 @app.command()

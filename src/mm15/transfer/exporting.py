@@ -67,7 +67,7 @@ def export(bundle: Bundle, folder: str | Path, to: str = "hf", check: bool = Fal
 
     Raises:
         ConfigError: an unknown kind, or one that the bundle is not exactly; every reason with its remedy.
-        VerifyError: with ``check``: the folder answers differently; nothing is left of it.
+        BundleError: with ``check``: the folder answers differently; nothing is left of it.
         MissingExtra: with ``check``: transformers is not installed.
     """
     if to not in KINDS:

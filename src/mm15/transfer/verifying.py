@@ -17,9 +17,9 @@ from PIL import Image
 from torch import Tensor
 
 from mm15.base.batch import EncodedSample, pack
-from mm15.base.errors import MissingExtra, SkipSample, VerifyError
+from mm15.base.errors import BundleError, MissingExtra, SkipSample
 from mm15.base.rng import numpy_rng
-from mm15.base.types import Category, MediaRef, Message, Part, Role, Sample, TextPart, assistant, user
+from mm15.base.types import Category, ImagePart, Message, Part, Role, Sample, TextPart, assistant, user
 from mm15.bundle import Bundle
 from mm15.generate.chat import picture_part
 from mm15.generate.engine import generate
@@ -57,13 +57,13 @@ def verify(bundle: Bundle, folder: str | Path, to: str = "hf", prompts: int = PR
     """Load a folder with transformers and compare it with its bundle on made-up conversations.
 
     Raises:
-        VerifyError: tokens, pixels, logits or greedy answers differ; the first difference is told.
+        BundleError: tokens, pixels, logits or greedy answers differ; the first difference is told.
         MissingExtra: transformers is not installed.
     """
     try:
         import transformers
     except ImportError as error:
-        raise MissingExtra("--verify needs transformers: pip install 'transformers>=5.15'") from error
+        raise MissingExtra("transformers", "hf", "verifying an export") from error
     transformers.utils.logging.disable_progress_bar()
     trusted = {"trust_remote_code": to == "hf", "local_files_only": True}
     reader = transformers.AutoProcessor.from_pretrained(str(folder), **trusted)
@@ -81,7 +81,7 @@ def verify(bundle: Bundle, folder: str | Path, to: str = "hf", prompts: int = PR
         ours_TV = _logits(bundle, prompt.encoded)
         difference = float((logits_TV - ours_TV).abs().max() / ours_TV.abs().max().clamp(min=1))
         if not difference <= TOLERANCE:
-            raise VerifyError(f"{prompt.sample.key}: logits differ by {difference:.2e}, allowed are {TOLERANCE:.0e}")
+            raise BundleError(f"{prompt.sample.key}: logits differ by {difference:.2e}, allowed are {TOLERANCE:.0e}")
         worst = max(worst, difference)
         said = answer[0, prompt.encoded.num_tokens :].tolist()
         ours = list(generate(bundle.model, bundle.processor, [prompt.encoded], NEW_TOKENS)[0].ids)
@@ -107,7 +107,7 @@ def made_prompts(bundle: Bundle, number: int, square: bool = False) -> list[Prom
             except SkipSample:
                 continue
         else:
-            raise VerifyError(f"no made-up prompt fits into max_tokens = {bundle.processor.config.max_tokens}")
+            raise BundleError(f"no made-up prompt fits into max_tokens = {bundle.processor.config.max_tokens}")
     return made
 
 
@@ -146,15 +146,10 @@ def conversation_of(sample: Sample) -> list[dict[str, Any]]:
             if isinstance(part, TextPart):
                 parts.append({"type": "text", "text": part.text})
             else:
-                parts.append({"type": "image", "image": _open(getattr(part, "media"))})  # noqa: B009
+                assert isinstance(part, ImagePart), "made-up conversations hold text and pictures"
+                parts.append({"type": "image", "image": Image.open(io.BytesIO(part.media.data or b""))})
         turns.append({"role": Role(message.role).value, "content": parts})
     return turns
-
-
-def _open(media: MediaRef) -> Image.Image:
-
-
-    return Image.open(io.BytesIO(media.data or b""))
 
 
 def _inputs(bundle: Bundle, reader: Any, prompt: Prompt, to: str) -> dict[str, Tensor]:
@@ -164,16 +159,20 @@ def _inputs(bundle: Bundle, reader: Any, prompt: Prompt, to: str) -> dict[str, T
     )
     theirs, ours = read["input_ids"][0].tolist(), prompt.encoded.tokens_T.tolist()
     if theirs != ours:
-        at = next((k for k, (a, b) in enumerate(zip(theirs, ours, strict=False)) if a != b), min(len(theirs), len(ours)))
-        raise VerifyError(f"{prompt.sample.key}: tokens differ from number {at} on: {theirs[at : at + 4]} instead of "
-                          f"{ours[at : at + 4]}")
+        at = next(
+            (k for k, (a, b) in enumerate(zip(theirs, ours, strict=False)) if a != b), min(len(theirs), len(ours))
+        )
+        raise BundleError(
+            f"{prompt.sample.key}: tokens differ from number {at} on: {theirs[at : at + 4]} instead of "
+            f"{ours[at : at + 4]}"
+        )
     vision = bundle.model.config.vision
     tiles_NCHW = normalise(prompt.encoded.tiles_NCHW, vision.mean, vision.std)
     inputs = {"input_ids": read["input_ids"], "attention_mask": read["attention_mask"]}
     if len(tiles_NCHW) == 0:
         return inputs
     if to == "hf" and not torch.equal(read["pixel_values"], tiles_NCHW):
-        raise VerifyError(f"{prompt.sample.key}: the tiles have other pixels")
+        raise BundleError(f"{prompt.sample.key}: the tiles have other pixels")
     # A native type resizes by its own filter: the network is compared on the same pixels.
     return inputs | {"pixel_values": tiles_NCHW}
 
@@ -200,5 +199,6 @@ def _compare(bundle: Bundle, prompt: Prompt, ours: list[int], theirs: list[int])
     first, second = last_V.topk(2).values.tolist()
     if first - second <= 2 * TOLERANCE * max(1.0, abs(first)):
         return 1
-    raise VerifyError(f"{prompt.sample.key}: answers differ from new token {at} on: {theirs[at:][:4]} instead of "
-                      f"{ours[at:][:4]}")
+    raise BundleError(
+        f"{prompt.sample.key}: answers differ from new token {at} on: {theirs[at:][:4]} instead of {ours[at:][:4]}"
+    )
