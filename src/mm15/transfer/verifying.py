@@ -67,8 +67,8 @@ def verify(bundle: Bundle, folder: str | Path, to: str = "hf", prompts: int = PR
     transformers.utils.logging.disable_progress_bar()
     trusted = {"trust_remote_code": to == "hf", "local_files_only": True}
     reader = transformers.AutoProcessor.from_pretrained(str(folder), **trusted)
-    theirs = transformers.AutoModelForImageTextToText.from_pretrained(str(folder), dtype=torch.float32, **trusted)
-    theirs = theirs.eval()
+    load: Any = transformers.AutoModelForImageTextToText
+    theirs = load.from_pretrained(str(folder), dtype=torch.float32, **trusted).eval()
     bundle.model.eval()
     worst, ties, tokens, new = 0.0, 0, 0, 0
     for prompt in made_prompts(bundle, prompts, square=to != "hf"):

@@ -20,7 +20,7 @@ class MM15Config(PreTrainedConfig):
     """
 
     model_type = "mm15"
-    sub_configs = {"vision_config": AutoConfig, "text_config": AutoConfig}  # noqa: RUF012
+    sub_configs: Any = {"vision_config": AutoConfig, "text_config": AutoConfig}  # noqa: RUF012  # pyright: ignore
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class MM15Config(PreTrainedConfig):
         self.text_config = _made(text_config, "llama")
         self.connector = dict(connector or {"kind": "c-abstractor", "tokens": 144})
         self.image_token_id = image_token_id
-        super().__init__(tie_word_embeddings=tie_word_embeddings, **kwargs)
+        super().__init__(**{"tie_word_embeddings": tie_word_embeddings, **kwargs})
 
 
 def _made(config: Any, default: str) -> Any:

@@ -13,7 +13,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional
-from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
+from transformers.image_processing_base import BatchFeature
+from transformers.image_processing_utils import BaseImageProcessor
 
 STATIC_GRID = (2, 2)
 WHOLE = (0, 0)
@@ -107,7 +108,7 @@ class MM15ImageProcessor(BaseImageProcessor):
         self, split: dict[str, Any] | None = None, image_mean: Any = None, image_std: Any = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.split = dict(split or {"mode": "none", "tile": 224, "pad_color": [123, 117, 104]})
+        self.split: dict[str, Any] = dict(split or {"mode": "none", "tile": 224, "pad_color": [123, 117, 104]})
         self.image_mean = list(image_mean or (0.5, 0.5, 0.5))
         self.image_std = list(image_std or (0.5, 0.5, 0.5))
 
@@ -147,7 +148,9 @@ class MM15ImageProcessor(BaseImageProcessor):
         """Tiles of the only picture of a conversation."""
         return len(self.slots(height, width))
 
-    def preprocess(self, images: Any, counts: list[int] | None = None, **kwargs: Any) -> BatchFeature:
+    def preprocess(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, images: Any, counts: list[int] | None = None, **kwargs: Any
+    ) -> BatchFeature:
         """Tiles of all pictures.
 
         Args:

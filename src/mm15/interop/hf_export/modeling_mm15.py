@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoModel
-from transformers.generation import GenerationMixin
+from transformers.generation.utils import GenerationMixin
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, CausalLMOutputWithPast
 from transformers.modeling_utils import PreTrainedModel
 
@@ -178,7 +178,7 @@ class MM15PreTrainedModel(PreTrainedModel):
 
     config_class = MM15Config
     base_model_prefix = "model"
-    input_modalities = ("image", "text")
+    input_modalities: Any = ("image", "text")
     supports_gradient_checkpointing = True
     _supports_flash_attn = True
     _supports_sdpa = True
@@ -196,7 +196,7 @@ class MM15Model(MM15PreTrainedModel):
         self.vision_tower = AutoModel.from_config(vision)
         self.has_class_token = vision.model_type == "clip_vision_model"
         grid = vision.image_size // vision.patch_size
-        connector = CONNECTORS[config.connector["kind"]]
+        connector = CONNECTORS[str(config.connector["kind"])]
         width = config.text_config.hidden_size
         self.multi_modal_projector = connector(config.connector, vision.hidden_size, grid, width)
         self.language_model = AutoModel.from_config(config.text_config)
@@ -235,24 +235,24 @@ class MM15Model(MM15PreTrainedModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
         embed = self.get_input_embeddings()
-        if inputs_embeds is None:
-            inputs_embeds = embed(input_ids)
+        embeds: Tensor = embed(input_ids) if inputs_embeds is None else inputs_embeds
         if pixel_values is not None:
-            features = self.get_image_features(pixel_values).pooler_output.flatten(0, 1)
-            features = features.to(inputs_embeds.device, inputs_embeds.dtype)
+            features = self.get_image_features(pixel_values).pooler_output
+            assert features is not None, "always set"
+            features = features.flatten(0, 1).to(embeds.device, embeds.dtype)
             if input_ids is None:
-                image = embed(torch.tensor(self.config.image_token_id, device=inputs_embeds.device))
-                is_image = (inputs_embeds == image).all(-1)
+                image = embed(torch.tensor(self.config.image_token_id, device=embeds.device))
+                is_image = (embeds == image).all(-1)
             else:
                 is_image = input_ids == self.config.image_token_id
             if int(is_image.sum()) != len(features):
                 raise ValueError(f"{int(is_image.sum())} image tokens in the prompt, {len(features)} image features")
-            inputs_embeds = inputs_embeds.masked_scatter(is_image[..., None], features)
+            embeds = embeds.masked_scatter(is_image[..., None], features)
         kwargs.pop("return_dict", None)
         return self.language_model(
             attention_mask=attention_mask,
             position_ids=position_ids,
-            inputs_embeds=inputs_embeds,
+            inputs_embeds=embeds,
             return_dict=True,
             **kwargs,
         )

@@ -14,7 +14,7 @@ from typing import Any
 
 import tokenizers
 import torch
-from transformers.image_processing_utils import BatchFeature
+from transformers.image_processing_base import BatchFeature
 from transformers.processing_utils import MultiModalData, ProcessorMixin
 from transformers.utils import logging
 
@@ -56,7 +56,7 @@ class MM15Processor(ProcessorMixin):
         image_token: str = "<|image|>",
         tokens_per_tile: int = 144,
         template_parts: list[list[str]] | None = None,
-        chat_template: str | None = None,
+        chat_template: Any = None,
         **kwargs: Any,
     ) -> None:
         self.image_token = image_token
@@ -107,7 +107,9 @@ class MM15Processor(ProcessorMixin):
         """What the image processor tells this class and the model does not take."""
         return ["num_tiles", "image_sizes", "image_places"]
 
-    def apply_chat_template(self, conversation: Any, chat_template: str | None = None, **kwargs: Any) -> Any:
+    def apply_chat_template(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, conversation: Any, chat_template: str | None = None, **kwargs: Any
+    ) -> Any:
         """As in transformers; where it tokenises, names of special tokens in the conversation are ordinary text.
 
         Raises:
@@ -137,7 +139,9 @@ class MM15Processor(ProcessorMixin):
             text = text[: found.start() + 1] + APART + text[found.start() + 1 :]
         return text
 
-    def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> BatchFeature:
+    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, images: Any = None, text: Any = None, **kwargs: Any
+    ) -> BatchFeature:
         """Token ids, attention mask and normalised tiles.
 
         Args:
@@ -277,7 +281,7 @@ class MM15Processor(ProcessorMixin):
             more = [value] * (longest - len(values) if pads else 0)
             return more + values if side == "left" else values + more
 
-        data = {"input_ids": [filled(row["ids"], self.tokenizer.pad_token_id) for row in rows]}
+        data: dict[str, Any] = {"input_ids": [filled(row["ids"], self.tokenizer.pad_token_id) for row in rows]}
         if options.get("return_attention_mask", True):
             data["attention_mask"] = [filled([1] * len(row["ids"]), 0) for row in rows]
         if options.get("return_mm_token_type_ids"):
