@@ -176,12 +176,13 @@ def test_the_cache_changes_no_answer_and_a_loss_can_be_taken(tmp_path):
 
 
 LLAVA = {
+    "vision": CLIP,
     "connector": {"kind": "mlp", "tokens": 16},
     "split": {"mode": "none", "indicator": "none"},
 }
 
 
-@pytest.mark.parametrize("changes", [{"vision": CLIP, "decoder": LLAMA}, {"decoder": QWEN2, "template": CHATML}])
+@pytest.mark.parametrize("changes", [{"decoder": LLAMA}, {"decoder": QWEN2, "template": CHATML}])
 def test_llava_without_code(changes, tmp_path):
     bundle = made_bundle(**LLAVA, **changes)
     export(bundle, tmp_path / "llava", "llava")
@@ -204,6 +205,7 @@ def test_what_is_not_exact_is_refused_with_the_change_that_would_make_it(tmp_pat
         export(made_bundle(), tmp_path / "out", "llava")
     assert caught.value.problems == [
         "connector.kind 'c-abstractor': llava has an MLP per patch; train with kind: mlp, tokens: 16",
+        "vision.final_norm: llava takes the last layer without a norm behind it; train with a CLIP encoder",
         "split.mode 'dynamic': llava sees a picture in one tile; answer with split.mode: none",
         "split.indicator 'index': llava writes no text before a picture; train with indicator: none",
         "decoder 'qwen3': readers of llava know llama, mistral, qwen2; train with a decoder of one of them",

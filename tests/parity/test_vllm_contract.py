@@ -40,7 +40,7 @@ def sizes_of(number, largest):
 def test_counts_for_thousands_of_sizes(served):
     bundle, reader, _ = served
     policy, tokens_per_tile = bundle.processor.config.split, bundle.processor.tokens_per_tile
-    longest = 0
+    most = 0
     for number in range(COUNTED):
         sizes = sizes_of(number, 3000)
         counted = reader._get_num_multimodal_tokens(image_sizes=sizes)
@@ -54,10 +54,11 @@ def test_counts_for_thousands_of_sizes(served):
             assert len(ids) == tokens
             assert int(torch.tensor(ids).mode().values) == reader.image_token_id
             assert ids.count(reader.image_token_id) == patches * tokens_per_tile
-        longest = max(longest, max(counted["num_image_tokens"]))
+        most = max(most, *tiles)
     probe = reader._get_num_multimodal_tokens(image_sizes=[[10_000, 10_000]])
     assert probe["num_image_patches"] == [len(tile_layout(10_000, 10_000, policy))]
-    assert probe["num_image_tokens"][0] >= 0.9 * longest, "what memory is laid out for is about the most there is"
+    # Announcements may be some tokens longer elsewhere ("<n>" between rows); features, which take the memory, may not.
+    assert probe["num_image_patches"] == [most]
 
 
 def test_placeholders_pixels_and_offsets_agree(served):

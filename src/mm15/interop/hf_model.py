@@ -102,6 +102,10 @@ def llava_problems(config: ModelConfig, parts: Towers, split_mode: str, indicato
     if kind != "mlp":
         tokens = config.vision.num_patches
         problems.append(f"connector.kind '{kind}': llava has an MLP per patch; train with kind: mlp, tokens: {tokens}")
+    if config.vision.final_norm:
+        problems.append(
+            "vision.final_norm: llava takes the last layer without a norm behind it; train with a CLIP encoder"
+        )
     if split_mode != "none":
         problems.append(f"split.mode '{split_mode}': llava sees a picture in one tile; answer with split.mode: none")
     if indicator == "index":
@@ -114,7 +118,6 @@ def llava_problems(config: ModelConfig, parts: Towers, split_mode: str, indicato
 
 def llava_config(config: ModelConfig, parts: Towers) -> dict[str, Any]:
     """``config.json`` of ``LlavaForConditionalGeneration``: features of the last layer."""
-    has_class = config.vision.class_token
     return {
         "model_type": "llava",
         "architectures": ["LlavaForConditionalGeneration"],
@@ -124,7 +127,7 @@ def llava_config(config: ModelConfig, parts: Towers) -> dict[str, Any]:
         "projector_hidden_act": "gelu",
         "multimodal_projector_bias": True,
         "vision_feature_layer": -1,
-        "vision_feature_select_strategy": "default" if has_class else "full",
+        "vision_feature_select_strategy": "default",
     }
 
 

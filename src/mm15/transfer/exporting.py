@@ -159,8 +159,8 @@ def _llava_files(bundle: Bundle, parts: Towers) -> dict[str, dict[str, Any]]:
         "processor_class": "LlavaProcessor",
         "image_token": bundle.processor.config.template.image,
         "patch_size": vision.patch_size,
-        "num_additional_image_tokens": int(vision.class_token),
-        "vision_feature_select_strategy": "default" if vision.class_token else "full",
+        "num_additional_image_tokens": 1,
+        "vision_feature_select_strategy": "default",
     }
     return {
         "config.json": llava_config(bundle.model.config, parts),
