@@ -20,7 +20,8 @@ class MM15Config(PreTrainedConfig):
     """
 
     model_type = "mm15"
-    sub_configs: Any = {"vision_config": AutoConfig, "text_config": AutoConfig}  # noqa: RUF012  # pyright: ignore
+    # Without annotation: a configuration of transformers is a dataclass, and this is no field of it.
+    sub_configs = {"vision_config": AutoConfig, "text_config": AutoConfig}  # noqa: RUF012  # pyright: ignore
 
     def __init__(
         self,
