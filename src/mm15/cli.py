@@ -12,6 +12,7 @@ import typer
 from mm15.base.errors import Interrupted, MM15Error
 from mm15.cli_data import data_app
 from mm15.cli_eval import evaluate
+from mm15.cli_export import export_bundle
 from mm15.cli_model import describe, upcycle
 from mm15.cli_show import Json, aside, show
 from mm15.cli_transfer import convert_weights, import_model
@@ -117,6 +118,7 @@ app.command()(describe)
 app.command()(upcycle)
 app.command(name="import")(import_model)
 app.command()(convert_weights)
+app.command(name="export")(export_bundle)
 
 
 @app.command()

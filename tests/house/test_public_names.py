@@ -14,7 +14,7 @@ from mm15.cli import app
 NAMES = {
     "mm15.images.split": ["choose_grid", "split_image", "SplitPolicy", "Grid"],
     "mm15.processor": ["Processor"],
-    "mm15.model.connector": ["CAbstractor", "AveragePool", "AttentionPool"],
+    "mm15.model.connector": ["CAbstractor", "AveragePool", "AttentionPool", "PatchMLP", "PixelShuffle"],
     "mm15.data.planner": ["Planner"],
     "mm15.data.mixture": ["Mixture"],
     "mm15.evals.scoring": [

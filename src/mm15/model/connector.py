@@ -147,7 +147,52 @@ class AttentionPool(nn.Module):
         return self.read_out(pooled.transpose(1, 2).flatten(2))
 
 
-Connector = CAbstractor | AveragePool | AttentionPool
+class PatchMLP(nn.Module):
+    """Two linear layers with GELU between them, patch by patch (LLaVA-1.5, arXiv 2310.03744): M = P.
+
+    Of the connectors that the public type ``llava`` knows this is the one; its weights go there unchanged.
+    """
+
+    def __init__(self, config: ConnectorConfig, inputs: int, grid: int, outputs: int) -> None:
+        super().__init__()
+        if config.tokens != grid**2:
+            raise ValueError(
+                f"a connector 'mlp' over {grid} x {grid} patches has {grid**2} tokens, not {config.tokens}"
+            )
+        self.first = Linear(inputs, outputs)
+        self.second = Linear(outputs, outputs)
+
+    def forward(self, x_NPC: Tensor) -> Tensor:
+        """[N, P, C] → [N, P, D]."""
+        return self.second(F.gelu(self.first(x_NPC)))
+
+
+class PixelShuffle(nn.Module):
+    """Squares of s × s patches side by side in one vector, and one linear layer without bias (Idefics3, arXiv
+    2408.12637): M = P / s².
+
+    The vector holds the square's patches row by row, each with all of its channels; the public type ``idefics3`` lays
+    them out in the same order.
+    """
+
+    def __init__(self, config: ConnectorConfig, inputs: int, grid: int, outputs: int) -> None:
+        super().__init__()
+        side = math.isqrt(config.tokens)
+        if grid % side:
+            raise ValueError(
+                f"a connector 'pixel-shuffle' cannot make {side} x {side} tokens of {grid} x {grid} patches"
+            )
+        self.grid, self.scale = grid, grid // side
+        self.projection = Linear(inputs * self.scale**2, outputs, bias=False)
+
+    def forward(self, x_NPC: Tensor) -> Tensor:
+        """[N, P, C] → [N, M, D]."""
+        side, scale = self.grid // self.scale, self.scale
+        x_NHsWsC = x_NPC.unflatten(1, (side, scale, side, scale))
+        return self.projection(x_NHsWsC.transpose(2, 3).flatten(3).flatten(1, 2))
+
+
+Connector = CAbstractor | AveragePool | AttentionPool | PatchMLP | PixelShuffle
 
 
 def build_connector(config: ConnectorConfig, inputs: int, grid: int, outputs: int) -> Connector:
@@ -158,7 +203,13 @@ def build_connector(config: ConnectorConfig, inputs: int, grid: int, outputs: in
         grid: patches along one side of a tile.
         outputs: decoder width.
     """
-    kinds = {"c-abstractor": CAbstractor, "average": AveragePool, "attention": AttentionPool}
+    kinds = {
+        "c-abstractor": CAbstractor,
+        "average": AveragePool,
+        "attention": AttentionPool,
+        "mlp": PatchMLP,
+        "pixel-shuffle": PixelShuffle,
+    }
     return kinds[config.kind](config, inputs, grid, outputs)
 
 

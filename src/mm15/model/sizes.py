@@ -61,10 +61,11 @@ class ConnectorConfig(Strict):
     """How the patches of a tile become ``tokens`` decoder inputs.
 
     ``depth`` is bottlenecks per stage (c-abstractor only), ``hidden`` the width inside (c-abstractor and attention),
-    ``mlp_depth`` the linear layers of the read-out, ``heads`` those of the attention pool.
+    ``mlp_depth`` the linear layers of the read-out, ``heads`` those of the attention pool. The kinds ``mlp`` (a patch
+    is a token) and ``pixel-shuffle`` (a square of patches is a token) have nothing to choose but ``tokens``.
     """
 
-    kind: Literal["c-abstractor", "average", "attention"] = "c-abstractor"
+    kind: Literal["c-abstractor", "average", "attention", "mlp", "pixel-shuffle"] = "c-abstractor"
     tokens: int = Field(gt=0)
     hidden: int = Field(default=1024, gt=0)
     depth: int = Field(default=3, ge=0)
@@ -186,6 +187,16 @@ class ModelConfig(Strict):
     def _fits(self) -> Self:
         if self.image_token >= self.decoder.vocab_size:
             raise ValueError(f"image_token {self.image_token} is outside the vocabulary of {self.decoder.vocab_size}")
+        connector, patches = self.connector, self.vision.num_patches
+        if connector.kind == "mlp" and connector.tokens != patches:
+            raise ValueError(
+                f"connector 'mlp' makes a token of each of the {patches} patches, tokens {connector.tokens}"
+            )
+        if connector.kind == "pixel-shuffle" and self.vision.grid % math.isqrt(connector.tokens):
+            raise ValueError(
+                f"connector 'pixel-shuffle' takes squares of patches: tokens {connector.tokens} must be the "
+                f"square of a divisor of {self.vision.grid}, the patches along a tile's side"
+            )
         return self
 
 

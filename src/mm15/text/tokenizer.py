@@ -65,6 +65,11 @@ class Tokenizer:
         except UnicodeDecodeError as error:
             raise BundleError(f"tokenizer.json is not UTF-8 ({error}); copy the file again") from error
 
+    @property
+    def source(self) -> str:
+        """The text of the ``tokenizer.json`` this was made from."""
+        return self._source
+
     def save(self, path: str | Path) -> None:
         """Write the ``tokenizer.json`` this was made from, byte for byte."""
         Path(path).write_bytes(self._source.encode())

@@ -3,9 +3,17 @@ import math
 import pytest
 import torch
 
-from mm15.model.connector import AttentionPool, AveragePool, CAbstractor, adaptive_pool, build_connector
+from mm15.model.connector import (
+    AttentionPool,
+    AveragePool,
+    CAbstractor,
+    PatchMLP,
+    PixelShuffle,
+    adaptive_pool,
+    build_connector,
+)
 from mm15.model.layers import init_weights
-from mm15.model.sizes import ConnectorConfig
+from mm15.model.sizes import SIZES, ConnectorConfig, ModelConfig
 from mm15.model.vit import resize_positions
 
 
@@ -30,6 +38,8 @@ def test_pooling_bins_follow_the_rule(grid, size):
         ({"depth": 2, "mlp_depth": 3, "pre_norm": True}, CAbstractor),
         ({"kind": "average"}, AveragePool),
         ({"kind": "attention", "tokens": 5}, AttentionPool),
+        ({"kind": "mlp", "tokens": 36}, PatchMLP),
+        ({"kind": "pixel-shuffle", "tokens": 9}, PixelShuffle),
     ],
 )
 def test_kinds_shapes_and_that_every_parameter_matters(changes, kind):
@@ -86,3 +96,19 @@ def test_position_table_moves_to_another_grid():
     state["positions.weight"] = resize_positions(state["positions.weight"], 6, 9)
     large.load_state_dict(state)
     assert large(torch.randn(1, 81, 20)).shape == (1, 4, 12)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tokens", "said"),
+    [
+        ("mlp", 4, "connector 'mlp' makes a token of each of the 16 patches, tokens 4"),
+        ("pixel-shuffle", 9, "tokens 9 must be the square of a divisor of 4, the patches along a tile's side"),
+    ],
+)
+def test_tokens_that_do_not_fit_the_patches_are_refused(kind, tokens, said):
+    raw = SIZES["debug"].model_dump()
+    raw["connector"] |= {"kind": kind, "tokens": tokens}
+    with pytest.raises(ValueError, match=said):
+        ModelConfig.model_validate(raw)
+    with pytest.raises(ValueError, match=kind):
+        build_connector(ConnectorConfig(kind=kind, tokens=tokens), 20, 4, 12)

@@ -45,7 +45,7 @@ def test_every_parameter_is_trained():
     assert not idle
 
 
-@pytest.mark.parametrize("kind", ["c-abstractor", "average", "attention"])
+@pytest.mark.parametrize("kind", ["c-abstractor", "average", "attention", "pixel-shuffle"])
 @pytest.mark.parametrize("class_token", [False, True])
 def test_a_batch_without_tiles_gives_zero_gradients_to_the_vision_side(kind, class_token):
     raw = DEBUG.model_dump()
