@@ -39,19 +39,23 @@ def write_film(
     codec: str = "libx264",
     gap: int = 25,
     turn: int = 0,
-    form: str | None = None,
+    ratio: Fraction | None = None,
     **options: str,
 ) -> Path:
-    """A film with a frame at every tick, a key frame at least every ``gap`` frames, turned by ``turn`` degrees."""
+    """A film with a frame at every tick, a key frame at least every ``gap`` frames, turned by ``turn`` degrees.
+
+    ``ratio`` is the width of a pixel over its height.
+    """
     import av
 
-    with av.open(str(path), "w", format=form) as container:
+    with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(codec, rate=round(1 / tick))
         stream.width, stream.height, stream.pix_fmt, stream.gop_size = WIDTH, HEIGHT, "yuv420p", gap
         stream.codec_context.time_base = tick
-        stream.codec_context.thread_count = 1
         stream.bit_rate = 2_000_000
         stream.options = ({"crf": "10", "preset": "veryfast"} if codec == "libx264" else {}) | options
+        if ratio:
+            stream.codec_context.sample_aspect_ratio = ratio
         if turn:
             stream.set_display_rotation(turn)
         for number, at in enumerate(ticks):

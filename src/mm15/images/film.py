@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,8 @@ THREADS = 2
 """Of a decoder."""
 NO_INDEX = ("mpeg", "mpegts")
 """Containers that tell no length and have no table of key frames: the end is looked up, the beginning overshot."""
+COMPLETE = ("h264", "hevc", "vp9", "libdav1d", "av1")
+"""Codecs whose every packet is a frame, so that one that does not come is known to be missing."""
 HELD = 32
 """Packets that wait until it is known whether theirs is the wanted frame."""
 BUFFER = 1 << 17
@@ -47,6 +49,14 @@ class Frame:
     second: float
     pixels_HWC: np.ndarray | None
     reason: str = ""
+
+
+class _Decoded(NamedTuple):
+    """A frame, when it begins, and why its pixels cannot be trusted."""
+
+    frame: Any
+    tick: int
+    reason: str
 
 
 def av_package(purpose: str = "Looking into clips") -> Any:
@@ -112,7 +122,8 @@ class Film:
         stream.codec_context.thread_count = threads
         # An error is told instead of painted over: a frame is good, or it counts as one that is not.
         stream.codec_context.options = {"err_detect": "explode"}
-        self._skips = stream.codec_context.name in ("h264", "hevc")
+        self._codec, self._prefix = stream.codec_context.name, _prefix_of(stream.codec_context)
+        self._complete = self._codec in COMPLETE and self._container.format.name not in NO_INDEX
         self._first = stream.start_time or 0
         ticks = stream.duration or 0
         container = self._container.duration or 0
@@ -121,9 +132,12 @@ class Film:
         self._reach = 0
         """Ticks from a key frame to a moment, the most so far."""
         self._wanted = 0
-        self._flow: Iterator[Any] = iter(())
-        self._shown: Any = None
-        self._ahead: Any = None
+        self._flow: Iterator[_Decoded] = iter(())
+        self._shown: _Decoded | None = None
+        self._ahead: _Decoded | None = None
+        self._due: set[int] = set()
+        """When frames begin whose packets the decoder was given, and that it did not give yet."""
+        self._lost: set[int] = set()
         self._broken = ""
         """Why frames up to the next key frame cannot be trusted."""
 
@@ -181,7 +195,9 @@ class Film:
         guessed = rate and self._container.format.name in NO_INDEX
         usual = int(1 / rate / self._stream.time_base) if guessed else 0
         try:
-            self._container.seek(place, stream=self._stream)
+            # Without an index a place may lie behind the packet of a frame that is shown later.
+            before = int(1 / self._stream.time_base) if self._container.format.name in NO_INDEX else 0
+            self._container.seek(place - before, stream=self._stream)
             for number, packet in enumerate(self._container.demux(self._stream)):
                 at = packet.pts if packet.pts is not None else packet.dts
                 if at is None:
@@ -201,24 +217,25 @@ class Film:
 
     def _frame(self, moment: Fraction) -> Frame:
         try:
-            found = self._seek_frame(self._tick(moment))
-            if found is None:
-                return Frame(float(moment), None, self._broken or "nothing is there")
-            if self._broken or found.is_corrupt:
-                return Frame(float(moment), None, self._broken or "damaged")
+            found, reason = self._seek_frame(self._tick(moment))
+            if found is None or reason:
+                return Frame(float(moment), None, reason or "nothing is there")
             return Frame(float(moment), self._pixels(found))
         except PictureError as error:
-            return Frame(float(moment), None, error.reason)
+            reason = error.reason
         except self._errors as error:
-            self._shown = self._ahead = None
-            return Frame(float(moment), None, _told(error))
+            reason = _told(error)
+        self._shown = self._ahead = None
+        return Frame(float(moment), None, reason)
 
-    def _seek_frame(self, tick: int) -> Any:
-        """The decoded frame that is seen at a tick."""
+    def _seek_frame(self, tick: int) -> tuple[Any, str]:
+        """The decoded frame that is seen at a tick, and why it cannot be trusted."""
         self._wanted = tick
-        at = None if self._shown is None else _tick_of(self._shown)
-        if at is not None and at <= tick and tick - at <= max(self._reach // 2, _length(self._shown)):
-            return self._go_on(tick)
+        if self._shown is not None:
+            at, length = self._shown.tick, getattr(self._shown.frame, "duration", 0) or 0
+            if at <= tick and tick - at <= max(self._reach // 2, length):
+                return self._go_on(tick)
+        found, reason = None, ""
         for earlier in (0, *EARLIER):
             place = max(self._first, tick - int(earlier / self._stream.time_base))
             # Without an index the beginning is found only by asking for what lies before it.
@@ -226,29 +243,37 @@ class Film:
             before = int(1 / self._stream.time_base) if unsure else 0
             self._container.seek(place - before, stream=self._stream)
             self._flow, self._shown, self._ahead, self._broken = self._decoded(), None, None, ""
-            found = self._go_on(tick)
+            found, reason = self._go_on(tick)
             if found is not None or place == self._first:
                 break
-        # What begins with its first frame late, shows that one from the beginning.
-        return found or self._ahead
+        if found is None and self._ahead is not None:
+            # What begins with its first frame late, shows that one from the beginning.
+            return self._ahead.frame, self._ahead.reason
+        return found, reason or self._broken
 
-    def _go_on(self, tick: int) -> Any:
-        """Decode from where we are until a frame begins after ``tick``; the one before it."""
+    def _go_on(self, tick: int) -> tuple[Any, str]:
+        """Decode from where we are until a frame begins after ``tick``; the one before it, and why not to trust it."""
         began = None
         while True:
             if self._ahead is None:
                 self._ahead = next(self._flow, None)
-            if self._ahead is None or _tick_of(self._ahead) > tick:
-                if began is not None:
-                    self._reach = max(self._reach, tick - began)
-                return self._shown
+            if self._ahead is None or self._ahead.tick > tick:
+                break
             if self._shown is None:
-                began = _tick_of(self._ahead)
+                began = self._ahead.tick
             self._shown, self._ahead = self._ahead, None
+        if began is not None:
+            self._reach = max(self._reach, tick - began)
+        shown = self._shown
+        if shown is None:
+            return None, ""
+        lost = any(shown.tick < one <= tick for one in self._due | self._lost)
+        return shown.frame, shown.reason or ("damaged (the frame is missing)" if lost else "")
 
-    def _decoded(self) -> Iterator[Any]:
+    def _decoded(self) -> Iterator[_Decoded]:
         """Frames in the order in which they are shown, from where the container stands."""
         waiting: deque[Any] = deque()
+        self._due, self._lost, last = set(), set(), None
         for packet in self._container.demux(self._stream):
             waiting.append(packet)
             ends = packet.dts is None
@@ -259,30 +284,44 @@ class Film:
                 known = ends or first.pts is None or first.pts > self._wanted or unwanted or packet.dts > self._wanted
                 if not known and len(waiting) < HELD:
                     break
-                yield from self._fed(waiting.popleft(), unwanted)
+                fed = waiting.popleft()
+                skipped = unwanted and self._prefix > 0 and _unneeded(fed, self._prefix, self._codec)
+                if self._complete and fed.size and fed.pts is not None and not fed.is_discard and not skipped:
+                    self._due.add(fed.pts)
+                    # What comes before the first key frame is shown by no decoder.
+                    last = fed.pts - 1 if last is None else last
+                for frame in self._fed(fed, skipped):
+                    tick = frame.pts if frame.pts is not None else frame.dts
+                    if tick is None:
+                        continue
+                    missing = {one for one in self._due if one < tick}
+                    self._due -= missing | {tick}
+                    if missing := {one for one in missing if last is not None and one > last}:
+                        self._lost = missing
+                        self._broken = "damaged (a frame that it is made from is missing)"
+                    if frame.key_frame:
+                        self._broken = ""
+                    last = tick if last is None else max(last, tick)
+                    yield _Decoded(frame, tick, self._broken or ("damaged" if frame.is_corrupt else ""))
 
-    def _fed(self, packet: Any, unwanted: bool) -> Iterator[Any]:
-        context = self._stream.codec_context
-        if self._skips:
-            context.skip_frame = "NONREF" if unwanted else "DEFAULT"
+    def _fed(self, packet: Any, skipped: bool) -> list[Any]:
+        """What the decoder gives after a packet; errors are kept for the frames up to the next key frame."""
+        if self._prefix:
+            self._stream.codec_context.skip_frame = "NONREF" if skipped else "DEFAULT"
         try:
             frames = packet.decode()
         except self._av.error.FFmpegError as error:
             self._broken = f"damaged ({_told(error)})"
-            return
-        for frame in frames:
-            self._frames_left -= 1
-            self._pixels_left -= frame.width * frame.height
-            if min(self._frames_left, self._pixels_left) < 0:
-                raise PictureError(
-                    f"more than {MOST_FRAMES:,} frames or {MOST_PIXELS:,} pixels would have to be decoded: "
-                    "too few key frames; encode it with a key frame every few seconds",
-                    self._name,
-                )
-            if frame.key_frame:
-                self._broken = ""
-            if _tick_of(frame) is not None:
-                yield frame
+            return []
+        self._frames_left -= len(frames)
+        self._pixels_left -= sum(frame.width * frame.height for frame in frames)
+        if min(self._frames_left, self._pixels_left) < 0:
+            raise PictureError(
+                f"more than {MOST_FRAMES:,} frames or {MOST_PIXELS:,} pixels would have to be decoded: "
+                "too few key frames; encode it with a key frame every few seconds",
+                self._name,
+            )
+        return frames
 
     def _pixels(self, frame: Any) -> np.ndarray:
         self._check(frame.width, frame.height)
@@ -315,12 +354,23 @@ def _told(error: BaseException) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def _tick_of(frame: Any) -> Any:
-    return frame.pts if frame.pts is not None else frame.dts
+def _prefix_of(context: Any) -> int:
+    """Bytes of the length before every unit of a packet, for H.264 and HEVC as they lie in files; 0: of another kind."""
+    extra, place = context.extradata or b"", {"h264": 4, "hevc": 21}.get(context.name, 0)
+    return (extra[place] & 3) + 1 if place and len(extra) > place and extra[0] == 1 else 0
 
 
-def _length(frame: Any) -> int:
-    return getattr(frame, "duration", 0) or 0
+def _unneeded(packet: Any, prefix: int, codec: str) -> bool:
+    """Whether no other frame is made from this one: H.264, nal_ref_idc 0; HEVC, a sub-layer non-reference picture."""
+    data, place = memoryview(packet), 0
+    while place + prefix < len(data):
+        length, unit = int.from_bytes(data[place : place + prefix], "big"), data[place + prefix]
+        if codec == "h264" and unit & 31 in (1, 5):
+            return unit & 0x60 == 0
+        if codec == "hevc" and unit >> 1 & 63 < 32:
+            return unit >> 1 & 63 < 16 and unit >> 1 & 1 == 0
+        place += prefix + length
+    return False
 
 
 def _is_cover(stream: Any) -> bool:
