@@ -355,7 +355,7 @@ def _told(error: BaseException) -> str:
 
 
 def _prefix_of(context: Any) -> int:
-    """Bytes of the length before every unit of a packet, for H.264 and HEVC as they lie in files; 0: of another kind."""
+    """Bytes of the length before every unit of a packet, for H.264 and HEVC in files; 0: of another kind."""
     extra, place = context.extradata or b"", {"h264": 4, "hevc": 21}.get(context.name, 0)
     return (extra[place] & 3) + 1 if place and len(extra) > place and extra[0] == 1 else 0
 

@@ -49,8 +49,16 @@ def test_moments_are_the_middle_of_equal_spans():
 
 @pytest.mark.parametrize(
     ("codec", "ending"),
-    [("libx264", "mp4"), ("libx264", "mkv"), ("libx264", "mov"), ("libx264", "ts"), ("mpeg4", "avi")]
-    + [("libx265", "mp4"), ("libvpx-vp9", "webm"), ("mpeg2video", "mkv")],
+    [
+        ("libx264", "mp4"),
+        ("libx264", "mkv"),
+        ("libx264", "mov"),
+        ("libx264", "ts"),
+        ("mpeg4", "avi"),
+        ("libx265", "mp4"),
+        ("libvpx-vp9", "webm"),
+        ("mpeg2video", "mkv"),
+    ],
 )
 def test_constant_rate(codec: str, ending: str, tmp_path: Path):
     for count, gap in ((1, 10), (7, 10), (120, 10), (120, 500)):
@@ -111,15 +119,15 @@ def test_pixels_that_are_not_square_are_made_square(tmp_path: Path):
 
 def test_a_damaged_middle_costs_its_own_frames_only(tmp_path: Path):
     whole = write_film(tmp_path / "a.mp4", range(300), bf="2").read_bytes()
-    for noise in (True, False):
+    for place in range(1, 6):
         data = bytearray(whole)
-        first, length = len(data) * 4 // 10, len(data) // 10
-        data[first : first + length] = random.Random(0).randbytes(length) if noise else bytes(length)
+        first, length = len(data) * place // 10, len(data) // 10
+        data[first : first + length] = random.Random(0).randbytes(length) if place % 2 else bytes(length)
         found = film_frames(bytes(data), 24)
         wanted = spread(24, 300)
         good = [(number, right) for number, right in zip(seen(found), wanted, strict=True) if number is not None]
         assert all(number == right for number, right in good), "what is given is good"
-        assert 15 <= len(good) < 24 and sum(frame.pixels_HWC is None for frame in found) == 24 - len(good)
+        assert 12 <= len(good) < 24 and sum(frame.pixels_HWC is None for frame in found) == 24 - len(good)
         assert {frame.reason for frame in found if frame.pixels_HWC is None} != {""}
 
 
@@ -205,7 +213,7 @@ def test_animations_are_seen_by_their_times(form: str):
     begins = [at / 1000 for at in (0, *accumulate(lengths))][:-1]
     assert seen(shown.frames(24)) == [3 + n for n in reference(begins, 2.0, 24)]
     assert seen(shown.frames(5, 0.4, 1.5)) == [3 + n for n in reference(begins, 1.5, 5, 0.4)]
-    with pytest.raises(PictureError, match="no frames from 7 s on: it is 2.00 s long"):
+    with pytest.raises(PictureError, match=r"no frames from 7 s on: it is 2.00 s long"):
         next(shown.frames(2, 7.0))
 
 
@@ -219,5 +227,5 @@ def test_animations_at_the_edges(monkeypatch: pytest.MonkeyPatch):
     good = [number for number in seen(cut) if number is not None]
     assert good == sorted(good) and good[0] == 1 and len(good) >= 10 and good[-1] < 20
     monkeypatch.setattr("mm15.images.animation.MOST_FRAMES", 28)
-    with pytest.raises(PictureError, match="an animation of 29 frames .* save it as a film"):
+    with pytest.raises(PictureError, match=r"an animation of 29 frames .* save it as a film"):
         Animation(data)
