@@ -126,6 +126,8 @@ def chat(
     bundle: Annotated[Path, typer.Argument(help="A bundle or run folder.")],
     question: Annotated[str | None, typer.Argument(help="Leave out to talk interactively.")] = None,
     image: Annotated[list[Path] | None, typer.Option(help="A picture (repeatable).")] = None,
+    video: Annotated[Path | None, typer.Option(help="A film, an animation, or a folder of frames.")] = None,
+    frames: Annotated[int, typer.Option(help="Frames of the film that are seen, evenly spread.")] = 24,
     box: Annotated[
         list[str] | None,
         typer.Option(
@@ -137,18 +139,18 @@ def chat(
     int8: Annotated[bool, typer.Option("--int8", help="Keep the decoder's weights as int8: faster on a CPU.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Ask about pictures: text, boxes in pixels, and an annotated copy of the picture."""
+    """Ask about pictures or a clip: text, boxes in pixels, and an annotated copy of the picture."""
     import mm15
-    from mm15.generate.chat import describe, parse_box, talk
+    from mm15.generate.chat import clip_part, describe, parse_box, talk
 
     session = mm15.load(bundle, quantise="int8" if int8 else None)
     images = list(image or ())
+    clip = None if video is None else clip_part(video, frames)
     if question is None:
-        talk(session, images, annotated=out, max_new_tokens=max_new_tokens)
+        talk(session, images, annotated=out, max_new_tokens=max_new_tokens, video=clip)
         return
-    reply = session.ask(
-        question, images=images, regions=[parse_box(text) for text in box or ()], max_new_tokens=max_new_tokens
-    )
+    boxes = [parse_box(text) for text in box or ()]
+    reply = session.ask(question, images=images, video=clip, regions=boxes, max_new_tokens=max_new_tokens)
     annotated = reply.save_annotated(out) if out and reply.regions else None
     lines = [reply.text, *(describe(region) for region in reply.regions)]
     show(reply.to_json(annotated), as_json, "\n".join(lines + ([f"drawn: {annotated}"] if annotated else [])))

@@ -1,13 +1,15 @@
 """The one door: ``Sample`` → ``EncodedSample``, for training, evaluation and chat alike.
 
 A picture becomes its sub-images (MM1.5, "dynamic image splitting"), each announced by plain text and filled with
-``tokens_per_tile`` image tokens; text comes from the template. ``count`` walks the same plan from sizes alone.
+``tokens_per_tile`` image tokens; a clip becomes its frames, each a picture that is not split; text comes from the
+template. ``count`` walks the same plan from sizes alone.
 
 Legend: T tokens, N tiles, C channels, H W pixels of a tile.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,10 +22,11 @@ from torch import Tensor
 from mm15.base.batch import IGNORE, EncodedSample
 from mm15.base.config import Strict, fingerprint
 from mm15.base.errors import SkipSample
-from mm15.base.types import ImagePart, Region, Sample
+from mm15.base.types import ImagePart, Region, Sample, VideoPart
+from mm15.clips import open_clip
 from mm15.images.pixels import picture_size
 from mm15.images.split import WHOLE, Indicator, SplitPolicy, TileSlot, split_image, tile_layout, unsplit
-from mm15.images.tensors import open_pixels
+from mm15.images.tensors import open_pixels, planes
 from mm15.io.media import read_bytes
 from mm15.text.regions import write_region
 from mm15.text.template import ImageSpan, Span, TemplateConfig, TextSpan, asked, check_template, layout
@@ -57,14 +60,17 @@ class Measure(NamedTuple):
     trained: int
     """Positions with a label."""
     sizes: tuple[tuple[int, int], ...]
-    """(width, height) of every picture, upright, in px."""
+    """(width, height) of every picture, upright, in px; of every frame of a clip as its header says."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """A picture before it is decoded: its name in errors, its size in px, and its bytes if they were read for it."""
+    """A picture before it is decoded: its name in errors, its size in px, and its bytes if they were read for it.
 
-    part: ImagePart
+    ``part`` is a clip for every one of its frames.
+    """
+
+    part: ImagePart | VideoPart
     name: str
     width: int
     height: int
@@ -72,7 +78,7 @@ class _Picture:
 
     def policy(self, policy: SplitPolicy) -> SplitPolicy:
         """The rule by which it is split."""
-        return policy if self.part.split else unsplit(policy)
+        return policy if isinstance(self.part, ImagePart) and self.part.split else unsplit(policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,25 +185,38 @@ class Processor:
         """Lay the sample out by sizes; refuse it here if it is too long."""
         if answering:
             sample = replace(sample, messages=asked(sample.messages))
-        images = sample.images
-        pictures = [self._measure(part, number) for number, part in enumerate(images)]
+        shown = [part for one in sample.messages for part in one.parts if isinstance(part, ImagePart | VideoPart)]
+        pictures = self._pictures(shown)
+        # Regions count the pictures of the sample, without frames of clips.
+        stills = [picture for picture in pictures if isinstance(picture.part, ImagePart)]
 
         def region_text(region: Region) -> str:
-            if not 0 <= region.image < len(pictures):
-                raise SkipSample(f"{region} is on picture {region.image} (from 0), but there are only {len(pictures)}")
-            return write_region(region, pictures[region.image].width, pictures[region.image].height)
+            if not 0 <= region.image < len(stills):
+                raise SkipSample(f"{region} is on picture {region.image} (from 0), but there are only {len(stills)}")
+            return write_region(region, stills[region.image].width, stills[region.image].height)
 
         spans = layout(sample.messages, self.config.template, self.tokenizer, region_text, answering)
-        splitting = sum(part.split for part in images)
-        slots = [tile_layout(shown.height, shown.width, shown.policy(policy), splitting) for shown in pictures]
+        splitting = sum(part.split for part in sample.images)
+        slots = [tile_layout(one.height, one.width, one.policy(policy), splitting) for one in pictures]
         plan = _Plan(spans, pictures, slots, splitting)
         cost = self._cost(plan, policy)
         if cost.tokens > self.config.max_tokens:
             raise SkipSample(
                 f"{cost.tokens} tokens ({cost.tiles} tiles of {self.tokens_per_tile}) are more than max_tokens = "
                 f"{self.config.max_tokens}; raise max_tokens, lower split.n_max, or shorten the sample"
+                + (" (fewer frames of its clip)" if len(stills) < len(pictures) else "")
             )
         return plan
+
+    def _pictures(self, shown: Sequence[ImagePart | VideoPart]) -> list[_Picture]:
+        pictures: list[_Picture] = []
+        for part in shown:
+            if isinstance(part, ImagePart):
+                pictures.append(self._measure(part, len(pictures)))
+                continue
+            with open_clip(part, self.root) as clip:
+                pictures += [_Picture(part, f"clip {part.media}", clip.width, clip.height, None)] * part.frames
+        return pictures
 
     def _measure(self, part: ImagePart, number: int) -> _Picture:
         name = f"picture {number} ({part.media})"
@@ -228,22 +247,49 @@ class Processor:
 
     def _tiles(self, plan: _Plan, policy: SplitPolicy) -> Tensor:
         """The tiles of all pictures, uint8 [N, 3, r, r]; one decoded picture is in memory at a time."""
-        if not plan.pictures:
-            return torch.zeros(0, 3, policy.tile, policy.tile, dtype=torch.uint8)
         tiles: list[Tensor] = []
-        for picture in plan.pictures:
-            data = picture.data if picture.data is not None else read_bytes(picture.part.media, self.root)
-            media = picture.part.media
-            pixels_CHW = open_pixels(data, picture.name, media.frame, dpi=media.dpi)
-            height, width = pixels_CHW.shape[1:]
-            if (width, height) != (picture.width, picture.height):
-                raise SkipSample(
-                    f"the row states {picture.width}×{picture.height} px, but the picture has {width}×"
-                    f"{height} (width×height); correct the row or leave the size out",
-                    picture.name,
-                )
-            tiles.append(split_image(pixels_CHW, picture.policy(policy), plan.splitting).tiles_NCHW)
+        number = 0
+        while number < len(plan.pictures):
+            picture = plan.pictures[number]
+            if isinstance(picture.part, VideoPart):
+                tiles += self._frames(picture.part, policy)
+                number += picture.part.frames
+            else:
+                tiles.append(self._still(picture, picture.part, policy, plan.splitting))
+                number += 1
+        if not tiles:
+            return torch.zeros(0, 3, policy.tile, policy.tile, dtype=torch.uint8)
         return tiles[0] if len(tiles) == 1 else torch.cat(tiles)
+
+    def _still(self, picture: _Picture, part: ImagePart, policy: SplitPolicy, splitting: int) -> Tensor:
+        media = part.media
+        data = picture.data if picture.data is not None else read_bytes(media, self.root)
+        pixels_CHW = open_pixels(data, picture.name, media.frame, dpi=media.dpi)
+        height, width = pixels_CHW.shape[1:]
+        if (width, height) != (picture.width, picture.height):
+            raise SkipSample(
+                f"the row states {picture.width}×{picture.height} px, but the picture has {width}×"
+                f"{height} (width×height); correct the row or leave the size out",
+                picture.name,
+            )
+        return split_image(pixels_CHW, picture.policy(policy), splitting).tiles_NCHW
+
+    def _frames(self, part: VideoPart, policy: SplitPolicy) -> list[Tensor]:
+        """A tile for every frame. In place of one that is damaged stands the nearest good one, as a player shows it."""
+        whole = unsplit(policy)
+        tiles: list[Tensor | None] = []
+        with open_clip(part, self.root) as clip:
+            for frame in clip.frames():
+                found = frame.pixels_HWC
+                tiles.append(None if found is None else split_image(planes(found), whole).tiles_NCHW)
+        if clip.bad:
+            told = (
+                f"{clip.bad} of {len(tiles)} frames cannot be decoded ({clip.reasons[0]}); the nearest stand for them"
+            )
+            warnings.warn(f"clip {part.media}: {told}", stacklevel=2)
+        good = [number for number, tile in enumerate(tiles) if tile is not None]
+        nearest = (min(good, key=lambda one: abs(one - number)) for number in range(len(tiles)))
+        return [tile for number in nearest if (tile := tiles[number]) is not None]
 
 
 def _announcements(span: ImageSpan, slots: Sequence[TileSlot], indicator: Indicator) -> Iterator[str]:

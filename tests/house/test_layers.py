@@ -13,6 +13,7 @@ SOURCE = Path(mm15.__file__).parent
 FLOORS = [
     {"base"},
     {"io", "images", "text", "model", "pages", "dist"},
+    {"clips"},
     {"processor", "interop"},
     {"bundle", "datasets", "build"},
     {"data", "generate"},

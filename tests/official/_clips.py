@@ -1,4 +1,4 @@
-"""Clips as folders of numbered frames."""
+"""Clips as films and as folders of numbered frames."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from film_fixture import small_film
 from official_fixture import save_picture
 
 
@@ -14,6 +15,11 @@ def frames(folder: Path, count: int = 3) -> None:
     """A clip of so many frames, none of them square."""
     for number in range(1, count + 1):
         save_picture(folder / f"{number:05d}.jpg", number, 40, 24)
+
+
+def film(path: Path, frames: int = 6) -> None:
+    """A film of 40 x 24 px."""
+    small_film(path, frames)
 
 
 def save_json(path: Path, value: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from official._clips import frames
+from official._clips import film
 from official_fixture import parquet
 
 ALWAYS: dict[str, float] = {}
@@ -26,4 +26,4 @@ def write(folder: Path) -> None:
         ],
     )
     for n in (0, 1):
-        frames(folder / "all_test" / f"v_abc{n}")
+        film(folder / "all_test" / f"v_abc{n}.mp4")

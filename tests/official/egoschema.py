@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from official._clips import frames
+from official._clips import film
 from official_fixture import parquet
 
 ALWAYS = {"": 0.0, "A": 50.0, "(E) C runs.": 25.0, "D": 0.0}
@@ -26,4 +26,4 @@ def write(folder: Path) -> None:
         ],
     )
     for n in range(4):
-        frames(folder / "videos" / f"clip-{n}")
+        film(folder / "videos" / f"clip-{n}.mp4")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from official._clips import frames, save_json
+from official._clips import film, frames, save_json
 
 ALWAYS = {"": 0.0, "(A)": 200 / 3, "B": 100 / 3, "the door": 0.0}
 
@@ -21,5 +21,5 @@ def write(folder: Path) -> None:
     )
     save_json(folder / "json" / "state_change.json", [row(2, 0)])
     for n in (0, 1):
-        frames(folder / "video" / "star" / "Charades_v1_480" / f"{n}")
+        film(folder / "video" / "star" / "Charades_v1_480" / f"{n}.mp4", 40)
     frames(folder / "video" / "perception" / "videos" / "2")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from official._clips import frames
+from official._clips import film
 from official_fixture import parquet
 
 ALWAYS = {"": 0.0, "A": 50.0, "D. dad": 25.0, "B": 0.0}
@@ -13,7 +13,7 @@ ALWAYS = {"": 0.0, "A": 50.0, "D. dad": 25.0, "B": 0.0}
 def write(folder: Path) -> None:
     parquet(folder / "MC" / "test-00000-of-00001.parquet", rows("video"))
     for clip in (4010069381, 4010069382):
-        frames(folder / "NExTVideo" / str(clip))
+        film(folder / "NExTVideo" / f"{clip}.mp4")
 
 
 def rows(clip: str) -> list[dict[str, object]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from official._clips import frames
+from official._clips import film
 from official_fixture import parquet
 
 ALWAYS = {"": 0.0, "A": 50.0, "The answer is D.": 25.0, "E": 0.0}
@@ -30,4 +30,4 @@ def write(folder: Path) -> None:
         )
     parquet(folder / "videomme" / "test-00000-of-00001.parquet", rows)
     for n in (0, 1):
-        frames(folder / "data" / f"clip{n}")
+        film(folder / "data" / f"clip{n}.mp4")

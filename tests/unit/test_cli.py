@@ -13,6 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import mm15
+from film_fixture import small_film
 from mm15 import stage
 from mm15.base.errors import ConfigError
 from mm15.build import words
@@ -90,6 +91,19 @@ def test_chat_answers_with_regions_in_pixels(trained: tuple[Path, str], tmp_path
     )
     assert reply.to_json() == told
     assert run(*asked, "--max-new-tokens", "5").splitlines()[: len(reply.text.splitlines())] == reply.text.splitlines()
+
+
+@pytest.mark.video
+def test_chat_about_a_clip(trained: tuple[Path, str], tmp_path: Path):
+    folder, _ = trained
+    film = small_film(tmp_path / "a.mp4")
+    told = json.loads(run("chat", folder, "What happens?", "--video", film, "--max-new-tokens", "3", "--json"))
+    assert told["tiles"] == 24 and told["regions"] == []
+    assert mm15.load(folder).ask("What happens?", video=film, max_new_tokens=3).to_json() == told
+    fewer = json.loads(
+        run("chat", folder, "What?", "--video", film, "--frames", "5", "--max-new-tokens", "3", "--json")
+    )
+    assert fewer["tiles"] == 5
 
 
 def test_chat_without_a_question_talks_until_the_end_of_the_input(trained: tuple[Path, str]):

@@ -113,14 +113,15 @@ class ImagePart:
 class VideoPart:
     """A clip, turned into ``frames`` pictures of a multi-image prompt (MM1.5-Video: 24 frames).
 
-    ``media`` is a file, or a folder of numbered pictures. ``start`` and ``end`` bound it in seconds; ``end`` 0: to its
-    end.
+    ``media`` is a film, an animation, or a folder or tar of numbered pictures. ``start`` and ``end`` bound it in
+    seconds; ``end`` 0: to its end. ``fps`` says how many of such pictures are a second; 0: not known.
     """
 
     media: MediaRef
     frames: int = 24
     start: float = 0.0
     end: float = 0.0
+    fps: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

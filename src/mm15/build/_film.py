@@ -10,15 +10,16 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from mm15.base.errors import ConfigError, DataError, MissingExtra
+from mm15.base.errors import ConfigError, DataError
 from mm15.base.rng import seed_of
 from mm15.build.materials import STRIP_HEIGHT, WORD_FOLDS, Materials, Split
+from mm15.images.film import av_package
 
+PURPOSE = "Reading and writing clips"
 FPS = 8
 """Frames a second of the clips that are written."""
 ENDINGS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg")
@@ -77,15 +78,6 @@ def open_strips(materials: Materials, split: Split) -> tuple[Film, ...]:
     return tuple(Strip(file, shots_of(_strip_frames(file))) for file in materials.strip_files(split))
 
 
-def av_package() -> Any:
-    """The package ``av``. Raises ``MissingExtra`` without it."""
-    try:
-        import av
-    except ImportError as error:
-        raise MissingExtra("av", "video", "Reading and writing clips") from error
-    return av
-
-
 @lru_cache(maxsize=8)
 def frames_of(file: Path) -> list[Image.Image]:
     """The frames of a film that are nearest to ``FPS`` a second, at most ``MOST``.
@@ -93,7 +85,7 @@ def frames_of(file: Path) -> list[Image.Image]:
     Raises:
         DataError: not a readable film.
     """
-    av = av_package()
+    av = av_package(PURPOSE)
     frames: list[Image.Image] = []
     try:
         with av.open(str(file)) as container:
@@ -140,7 +132,7 @@ def open_films(
         ConfigError: no such folder.
         MissingExtra: PyAV is not installed.
     """
-    av_package()
+    av_package(PURPOSE)
     chosen = [*materials.clip_files(split), *(files or ())]
     if folder is not None:
         if not folder.is_dir():
@@ -176,7 +168,7 @@ def write_clip(path: Path, frames: Iterable[Image.Image]) -> None:
     Raises:
         MissingExtra: PyAV is not installed.
     """
-    av = av_package()
+    av = av_package(PURPOSE)
     with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("libx264", rate=Fraction(FPS))
         stream.pix_fmt = "yuv420p"
@@ -195,7 +187,7 @@ def write_clip(path: Path, frames: Iterable[Image.Image]) -> None:
 
 def read_clip(path: Path) -> Iterator[Image.Image]:
     """All frames of a clip as RGB."""
-    av = av_package()
+    av = av_package(PURPOSE)
     with av.open(str(path)) as container:
         for frame in container.decode(container.streams.video[0]):
             yield frame.to_image()

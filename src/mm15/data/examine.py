@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mm15.base.errors import MissingExtra, SkipSample
 from mm15.base.types import Box, ImagePart, MediaRef, RegionPart, Sample, TextPart, VideoPart
+from mm15.clips import open_clip
 from mm15.data.faults import Fault, fault
 from mm15.data.source import Source
 from mm15.datasets._canonical import sample_to_json
-from mm15.datasets._clips import clip_frames
 from mm15.images.pixels import PictureHeader, open_picture, picture_header, picture_size
 from mm15.io.media import read_bytes
 from mm15.text.regions import write_region
@@ -82,7 +82,7 @@ class Examiner:
     """Looks at rows. Small to send to another process.
 
     Args:
-        decode: decode every picture, and frames at two moments of every film; without, headers only.
+        decode: decode every picture, and frames at two moments of every film or animation; without, headers only.
         processor: also refuse what this one refuses by size (``max_tokens``).
         digests: give a digest of every good sample: of its parts, its meta and the bytes of its media.
         max_pictures: in one sample.
@@ -158,11 +158,13 @@ class Examiner:
         reasons += _text_faults(sample)
         parts = [part for message in sample.messages for part in message.parts]
         reasons += [told for part in parts if isinstance(part, VideoPart) and (told := self._film(part, notes))]
-        if self.processor and not reasons and not any(isinstance(part, VideoPart) for part in parts):
+        if self.processor and not reasons:
             try:
                 self.processor.count(sample)
             except SkipSample as skip:
                 reasons.append(skip.reason)
+            except MissingExtra as error:
+                notes.append(("clip that was not opened", str(error)))
         return reasons, notes
 
     def _film(self, part: VideoPart, notes: list[tuple[str, str]]) -> str:
@@ -172,8 +174,11 @@ class Examiner:
             return reason
         if part not in self._films:
             try:
-                clip_frames(part, 2)
+                with open_clip(part) as clip:
+                    list(clip.frames(2))
                 self._films[part] = ""
+                if clip.bad:
+                    notes.append(("clip with damaged frames", f"clip {part.media}: one of 2: {clip.reasons[0]}"))
             except SkipSample as skip:
                 self._films[part] = f"clip {part.media}: {skip.reason}"
             except MissingExtra as error:

@@ -314,9 +314,9 @@ class Source:
         """``costs``, and the samples that cannot be used."""
         stores = [self.store.folder, *self.store.tars] if self.store else []
         stamp = stamp_of_files([*self._files, *filter(None, stores)])
-        costs_R2, listed = kept(
-            self._sidecar("costs", processor.fingerprint), stamp, lambda: costs_of(self, processor, len(self))
-        )
+        # "clips": sidecars from before clips were counted do not hold.
+        sidecar = self._sidecar("costs", processor.fingerprint, "clips")
+        costs_R2, listed = kept(sidecar, stamp, lambda: costs_of(self, processor, len(self)))
         return costs_R2, [Skip(index, self.address(index), reason) for index, reason in listed]
 
     def _sidecar(self, what: str, *also: str) -> Path:

@@ -14,7 +14,7 @@ from typing import Any
 from mm15.base.batch import IGNORE, EncodedSample
 from mm15.base.errors import ConfigError, SkipSample
 from mm15.base.rng import numpy_rng
-from mm15.base.types import ImagePart, Message, RegionPart, TextPart, VideoPart
+from mm15.base.types import ImagePart, Message, RegionPart, Sample, TextPart, VideoPart
 from mm15.data.source import Source
 from mm15.data.view_pictures import MOST_PICTURES, SHOWN_FRAMES, clips_of, sample_pictures, size_of
 from mm15.images.split import WHOLE, tile_layout
@@ -159,8 +159,8 @@ def _article(source: Source, index: int, processor: Processor, budget: int, most
         parts += sample_pictures(sample, sizes, encoded, processor, budget)
     if sample is not None and encoded is None:
         parts += [paragraph(f"{message.role}: {_words(message)}") for message in sample.messages]
-    if encoded is not None:
-        parts.append(coloured(*_shown_tokens(encoded, processor, _tile_names(sizes, processor), most_tokens)))
+    if sample is not None and encoded is not None:
+        parts.append(coloured(*_shown_tokens(encoded, processor, _tile_names(sample, sizes, processor), most_tokens)))
     if raw is not None:
         parts.append(folded("the row as it stands", Html(f"<pre>{content(_as_json(raw))}</pre>")))
     return article(*parts), reason
@@ -172,14 +172,20 @@ def _words(message: Message) -> str:
     return "".join(part.text if isinstance(part, TextPart) else named[type(part)] for part in message.parts)
 
 
-def _tile_names(sizes: Sequence[tuple[int, int]], processor: Processor) -> list[str]:
+def _tile_names(sample: Sample, sizes: Sequence[tuple[int, int]], processor: Processor) -> list[str]:
     """What every tile of the sample is, in the order of the tokens."""
     names = []
-    for number, (width, height) in enumerate(sizes):
-        slots = tile_layout(height, width, processor.config.split, len(sizes))
-        for slot in slots:
-            place = f", tile {slot.row},{slot.col}" if slot != WHOLE else ", whole" if len(slots) > 1 else ""
-            names.append(f"picture {number}{place}")
+    left, clips = iter(enumerate(sizes)), 0
+    for part in [part for message in sample.messages for part in message.parts]:
+        if isinstance(part, VideoPart):
+            names += [f"clip {clips}, frame {frame}" for frame in range(part.frames)]
+            clips += 1
+        elif isinstance(part, ImagePart):
+            number, (width, height) = next(left)
+            slots = tile_layout(height, width, processor.config.split, len(sizes))
+            for slot in slots:
+                place = f", tile {slot.row},{slot.col}" if slot != WHOLE else ", whole" if len(slots) > 1 else ""
+                names.append(f"picture {number}{place}")
     return names
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from mm15.base.batch import EncodedSample
 from mm15.base.errors import MissingExtra, SkipSample
 from mm15.base.types import ImagePart, Point, RegionPart, Sample, TextPart, VideoPart
-from mm15.datasets._clips import clip_frames
+from mm15.clips import open_clip
 from mm15.images.draw import COLORS
 from mm15.images.pixels import open_picture, picture_size
 from mm15.images.split import WHOLE, TileSlot, choose_grid, tile_borders, tile_layout
@@ -43,7 +43,8 @@ def sample_pictures(
     """Every picture with its regions and tile borders, and beside it its tiles as the model gets them."""
     images, policy = sample.images, processor.config.split
     marks = _marks(sample, sizes)
-    figures, first_tile = [], 0
+    figures, before = [], _tiles_before(sample)
+    first_tile = 0
     for number, image in enumerate(images[:MOST_PICTURES]):
         try:
             media = image.media
@@ -61,7 +62,8 @@ def sample_pictures(
         figures.append(picture(found, shown if short else marks[number], lines, caption, side, budget))
         figures += [one for mark in marks[number] if (one := _closer(found, mark, side, budget))][:MOST_CLOSER]
         if encoded is not None:
-            tiles_NCHW = encoded.tiles_NCHW[first_tile : first_tile + len(slots)].numpy()
+            place = first_tile + before[number]
+            tiles_NCHW = encoded.tiles_NCHW[place : place + len(slots)].numpy()
             first_tile += len(slots)
             below = f"its {len(slots)} tiles of {policy.tile} px" if len(slots) > 1 else f"its tile of {policy.tile} px"
             figures.append(picture(tile_sheet(tiles_NCHW, slots), caption=below, side=260, max_bytes=budget))
@@ -77,15 +79,30 @@ def clips_of(sample: Sample) -> list[VideoPart]:
     return [part for message in sample.messages for part in message.parts if isinstance(part, VideoPart)]
 
 
+def _tiles_before(sample: Sample) -> list[int]:
+    """For every picture, how many frames of clips come before it; each is one tile."""
+    before, frames = [], 0
+    for message in sample.messages:
+        for part in message.parts:
+            frames += part.frames if isinstance(part, VideoPart) else 0
+            before += [frames] if isinstance(part, ImagePart) else []
+    return before
+
+
 def _clip_frames(part: VideoPart, number: int, budget: int) -> list[Html]:
+    figures = []
     try:
-        frames = clip_frames(part, SHOWN_FRAMES)
+        with open_clip(part) as clip:
+            for frame in clip.frames(SHOWN_FRAMES):
+                told = f"clip {number}, {frame.second:.1f} s" + ("" if figures else f", {part.media}")
+                if frame.pixels_HWC is None:
+                    figures.append(Html(f'<p class="bad">{content(told)}: {content(frame.reason)}</p>'))
+                else:
+                    shown = Image.fromarray(frame.pixels_HWC)
+                    figures.append(picture(shown, caption=told, side=200, max_bytes=budget))
     except (SkipSample, MissingExtra) as error:
-        return [Html(f'<p class="bad">clip {number}: {content(str(error))}</p>')]
-    return [
-        picture(frame, caption=f"clip {number}, {at}" + ("" if k else f", {part.media}"), side=200, max_bytes=budget)
-        for k, (at, frame) in enumerate(frames)
-    ]
+        figures.append(Html(f'<p class="bad">clip {number}: {content(str(error))}</p>'))
+    return figures
 
 
 def _closer(found: Image.Image, mark: Mark, side: int, budget: int) -> Html | None:

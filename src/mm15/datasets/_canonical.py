@@ -97,6 +97,7 @@ def _part(part: Part, name: Name) -> dict[str, Any]:
     more = {field: value for field, value in (("frame", media.frame), ("dpi", media.dpi)) if value}
     if isinstance(part, ImagePart):
         return {"image": name(media), "width": part.width, "height": part.height, **more}
+    more |= {"fps": part.fps} if part.fps else {}
     return {"video": name(media), "frames": part.frames, "start": part.start, "end": part.end, **more}
 
 
@@ -114,7 +115,7 @@ def _read_part(part: Mapping[str, Any], find: Find) -> Part:
     media = MediaRef(found.path, found.member, found.offset, found.size, frame, found.data, dpi)
     if "image" in part:
         return ImagePart(media, part["width"], part["height"])
-    return VideoPart(media, part["frames"], part["start"], part["end"])
+    return VideoPart(media, part["frames"], part["start"], part["end"], part.get("fps", 0.0))
 
 
 def _value(value: Any, where: str) -> Any:

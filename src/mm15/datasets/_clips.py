@@ -1,27 +1,18 @@
-"""Clips by name: a video file, the same with another ending, or a folder of numbered frames; and frames of them."""
+"""Clips by name: a video file, the same with another ending, or a folder of numbered frames."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
 
-from PIL import Image
-
 from mm15.base.errors import SkipSample
-from mm15.base.types import MediaRef, VideoPart
+from mm15.base.types import VideoPart
 from mm15.datasets._context import RowContext
-from mm15.images.film import film_frames
-from mm15.images.pixels import open_picture
-from mm15.io.media import read_bytes
+from mm15.io.clips import PICTURES
 
 
 class NoClip(SkipSample):
     """Nothing of the clip's name lies there."""
-
-
-PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
-MAX_BYTES = 1 << 30
-"""Of a film inside of another file."""
 
 
 def clip(
@@ -58,24 +49,6 @@ def clip(
         raise SkipSample(f"the folder {name!r} holds no frames ({', '.join(sorted(PICTURES))})")
     media = context.media(str(Path(str(name)).with_name(found.name)))
     return VideoPart(media, frames, *bounds)
-
-
-def clip_frames(part: VideoPart, count: int) -> list[tuple[str, Image.Image]]:
-    """(where in the clip, frame) of at most ``count`` moments, evenly spread over it.
-
-    Raises:
-        SkipSample: the clip cannot be read.
-        MissingExtra: a film, and PyAV is not installed.
-    """
-    media = part.media
-    folder = Path(media.path)
-    if media.data is None and not media.member and folder.is_dir():
-        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURES)
-        chosen = [files[int((k + 0.5) * len(files) / count)] for k in range(min(count, len(files)))]
-        return [(file.name, open_picture(read_bytes(MediaRef(str(file))), str(file))) for file in chosen]
-    plain = media.data is None and not media.member and media.offset < 0
-    film = media.path if plain else read_bytes(media, max_bytes=MAX_BYTES)
-    return [(f"{at:.1f} s", frame) for at, frame in film_frames(film, count, part.start, part.end, str(media))]
 
 
 def _second(value: object) -> float:

@@ -123,14 +123,15 @@ def answer_boxes(sample: Sample) -> tuple[Box, ...]:
 def single_questions(sample: Sample) -> list[Sample]:
     """One sample for every answer of a conversation, each ending with it.
 
-    Earlier turns lend their pictures and the system's words but not their text, so that no right answer is ever shown.
+    Earlier turns lend their pictures, clips and the system's words but not their text, so that no right answer is ever
+    shown.
     """
     answers = [n for n, message in enumerate(sample.messages) if message.role is Role.ASSISTANT]
     alone = []
     for number, place in enumerate(answers):
         earlier = sample.messages[: place - 1]
         system = tuple(message for message in earlier if message.role is Role.SYSTEM)
-        lent = tuple(part for message in earlier for part in message.parts if isinstance(part, ImagePart))
+        lent = tuple(part for message in earlier for part in message.parts if isinstance(part, ImagePart | VideoPart))
         asked = Message(Role.USER, lent + sample.messages[place - 1].parts)
         key = sample.key if len(answers) == 1 else f"{sample.key}.{number}"
         messages = (*system, asked, sample.messages[place])

@@ -1,4 +1,4 @@
-"""Ask a bundle about pictures; the same walk that training and evaluation take.
+"""Ask a bundle about pictures and clips; the same walk that training and evaluation take.
 
 >>> chat = Chat(load_bundle("bundle"))
 >>> reply = chat.ask("What is []?", images=["street.jpg"], regions=[[40, 60, 210, 330]])
@@ -29,10 +29,12 @@ from mm15.base.types import (
     RegionPart,
     Sample,
     TextPart,
+    VideoPart,
     assistant,
     user,
 )
 from mm15.bundle import Bundle
+from mm15.clips import open_clip
 from mm15.generate.engine import Generation, stream
 from mm15.generate.features import Features
 from mm15.generate.sampling import Sampling
@@ -44,6 +46,8 @@ from mm15.text.regions import FoundRegion, parse_regions
 
 Picture = str | Path | bytes | Image.Image
 """A file name, the bytes of a picture file, or an open PIL image."""
+Clip = str | Path | VideoPart
+"""A file name or folder of frames, or a part that also says how many frames are seen and between which seconds."""
 RegionLike = Region | Sequence[float]
 """A ``Box`` or ``Point``, or its four or two numbers in pixels of the picture that is asked about."""
 
@@ -119,7 +123,7 @@ class Chat:
         self,
         question: str,
         images: Iterable[Picture] = (),
-        video: str | Path | None = None,
+        video: Clip | None = None,
         regions: Iterable[RegionLike] = (),
         max_new_tokens: int = 256,
         temperature: float = 0.0,
@@ -134,7 +138,8 @@ class Chat:
         Args:
             question: regions stand where it says ``[]`` or ``<region>``, in order; those left over follow it.
             images: pictures, put in front of the question.
-            video: not answered yet; give frames as ``images``.
+            video: a clip, put in front of the pictures: a film (extra ``video``), an animation, or a folder of frames;
+                24 frames of it are seen, or what a ``VideoPart`` says.
             regions: boxes or points in pixels of the upright original. Plain numbers mean the first picture given
                 here (or, without one, the last turn's); ``image`` of a ``Box`` or ``Point`` counts the pictures of the
                 whole conversation from 0.
@@ -143,10 +148,11 @@ class Chat:
             stop: the answer ends before the first of these strings.
 
         Raises:
-            PictureError: a picture is refused.
+            PictureError: a picture or clip is refused.
+            MissingExtra: a film, and PyAV is not installed.
             DataError: fewer regions than placeholders, a region without a picture or outside of it, or a conversation
                 longer than the bundle's ``max_tokens``.
-            ValueError: a ``video``, or numbers out of range.
+            ValueError: numbers out of range.
         """
         pieces = self.stream(
             question, images, video, regions, max_new_tokens, temperature, top_p, seed, history, min_p, stop
@@ -161,7 +167,7 @@ class Chat:
         self,
         question: str,
         images: Iterable[Picture] = (),
-        video: str | Path | None = None,
+        video: Clip | None = None,
         regions: Iterable[RegionLike] = (),
         max_new_tokens: int = 256,
         temperature: float = 0.0,
@@ -172,11 +178,9 @@ class Chat:
         stop: Sequence[str] = (),
     ) -> Generator[str, None, Reply]:
         """``ask``, piece by piece as the text appears; the generator returns the ``Reply``."""
-        if video is not None:
-            raise ValueError(
-                f"cannot open {video}: this bundle answers pictures; pass frames of the clip as images=[...]"
-            )
-        messages = (*history, _question(question, [picture_part(image) for image in images], list(regions), history))
+        clips = () if video is None else (clip_part(video),)
+        pictures = [picture_part(image) for image in images]
+        messages = (*history, _question(question, clips, pictures, list(regions), history))
         sample = Sample("chat", "chat", Category.GENERAL, messages)
         encoded = self.bundle.processor.encode(sample, answering=True)
         answer = yield from stream(
@@ -205,6 +209,18 @@ def picture_part(image: Picture) -> ImagePart:
     return ImagePart(media, *picture_size(read_bytes(media), str(media)))
 
 
+def clip_part(video: Clip, frames: int = 24) -> VideoPart:
+    """A clip as a part of a message.
+
+    Raises:
+        SkipSample: it cannot be opened, or is refused; the message names it.
+        MissingExtra: a film, and PyAV is not installed.
+    """
+    part = video if isinstance(video, VideoPart) else VideoPart(MediaRef(path=str(video)), frames)
+    with open_clip(part):
+        return part
+
+
 def parse_box(text: str) -> Box:
     """``x1,y1,x2,y2`` in pixels, as typed on a command line.
 
@@ -228,17 +244,24 @@ def describe(found: FoundRegion) -> str:
     return f"{found.label or kind}: {kind} ({pixels}) px of picture {found.region.image}"
 
 
-HELP = "Ask, or: /image FILE, /box x1,y1,x2,y2 (for the next question), /new (forget everything), /quit"
+HELP = "Ask, or: /image FILE, /video FILE, /box x1,y1,x2,y2 (for the next question), /new (forget everything), /quit"
 
 
-def talk(chat: Chat, images: Sequence[Picture] = (), annotated: Path | None = None, max_new_tokens: int = 256) -> None:
+def talk(
+    chat: Chat,
+    images: Sequence[Picture] = (),
+    annotated: Path | None = None,
+    max_new_tokens: int = 256,
+    video: Clip | None = None,
+) -> None:
     """A conversation on the terminal, until /quit or the end of the input.
 
     Args:
-        images: for the first question.
+        images, video: for the first question.
         annotated: where to write the picture with the regions of the last answer.
     """
     waiting: list[Picture] = list(images)
+    clip = video
     boxes: list[RegionLike] = []
     history: tuple[Message, ...] = ()
     print(HELP)
@@ -252,18 +275,20 @@ def talk(chat: Chat, images: Sequence[Picture] = (), annotated: Path | None = No
             if verb == "/quit":
                 return
             elif verb == "/new":
-                waiting, boxes, history = list(images), [], ()
+                waiting, clip, boxes, history = list(images), video, [], ()
             elif verb == "/image":
                 picture_part(rest.strip())  # refused now rather than with the question
                 waiting.append(rest.strip())
+            elif verb == "/video":
+                clip = clip_part(rest.strip())
             elif verb == "/box":
                 box = parse_box(rest)
                 boxes.append([box.x1, box.y1, box.x2, box.y2])
             elif verb.startswith("/"):
                 print(HELP)
             elif line:
-                reply = _spoken(chat.stream(line, waiting, None, boxes, max_new_tokens, history=history))
-                waiting, boxes, history = [], [], reply.messages
+                reply = _spoken(chat.stream(line, waiting, clip, boxes, max_new_tokens, history=history))
+                waiting, clip, boxes, history = [], None, [], reply.messages
                 for found in reply.regions:
                     print(f"  {describe(found)}")
                 if annotated and reply.regions:
@@ -282,14 +307,18 @@ def _spoken(pieces: Generator[str, None, Reply]) -> Reply:
 
 
 def _question(
-    text: str, images: Sequence[ImagePart], regions: Sequence[RegionLike], history: Sequence[Message]
+    text: str,
+    clips: Sequence[VideoPart],
+    images: Sequence[ImagePart],
+    regions: Sequence[RegionLike],
+    history: Sequence[Message],
 ) -> Message:
     earlier = sum(isinstance(part, ImagePart) for message in history for part in message.parts)
     if regions and not images and not earlier:
         raise DataError("a region needs a picture; give it with images=[...]")
     current = earlier if images else _current(history)
-    parts: list[Part] = list(images)
-    if images:
+    parts: list[Part] = [*clips, *images]
+    if parts:
         parts.append(TextPart("\n"))  # as conversation data sets write it
     placed = [RegionPart(_region(region, current)) for region in regions]
     if not placed:

@@ -35,7 +35,7 @@ _TURNS = {
 _SIDEWAYS, _LEFT_RIGHT, _UPSIDE_DOWN = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
 """The same in steps: exchange the axes, then mirror across, then mirror down."""
 
-_BROKEN = (
+BROKEN = (
     OSError,
     ValueError,
     SyntaxError,
@@ -143,7 +143,7 @@ def frame_sizes(
             sizes.append((width, height) if _fits(width, height, budget) else (0, 0))
     except EOFError:
         return sizes
-    except _BROKEN:
+    except BROKEN:
         return [*sizes, (0, 0)]
 
 
@@ -196,7 +196,7 @@ def picture_header(data: bytes, name: str = "picture", frame: int = 0, budget: P
     depth = 16 if "16" in packed or image.mode.startswith("I;16") else 32 if image.mode in ("I", "F") else 8
     try:
         several = frame == 0 and bool(getattr(image, "is_animated", False))
-    except _BROKEN:
+    except BROKEN:
         several = False
     transparent = image.has_transparency_data
     return PictureHeader(str(image.format), image.mode, width, height, orientation, depth, transparent, several)
@@ -225,8 +225,8 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
     orientation = _orientation(image)
     try:
         image.load()
-        upright = _to_rgb(image, name)
-    except _BROKEN as error:
+        upright = to_rgb(image, name)
+    except BROKEN as error:
         raise PictureError(f"{image.format} cannot be decoded: {error}", name) from error
     return upright.transpose(_TURNS[orientation]) if orientation in _TURNS else upright
 
@@ -240,7 +240,7 @@ def _decode_jpeg(data: bytes, image: Image.Image) -> np.ndarray | None:
         if simplejpeg.decode_jpeg_header(data)[:2] != image.size[::-1]:
             return None
         pixels_HWC = simplejpeg.decode_jpeg(data, "RGB")
-    except _BROKEN:
+    except BROKEN:
         return None
     orientation = _orientation(image)
     if orientation in _SIDEWAYS:
@@ -270,7 +270,7 @@ def _open_header(data: bytes, name: str, frame: int, budget: PixelBudget) -> Ima
     _check_bytes(data, name, budget)
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except _BROKEN as error:
+    except BROKEN as error:
         # Pillow names the place in memory where it looked.
         told = "of no known kind" if isinstance(error, UnidentifiedImageError) else error
         reason = f"not a readable {', '.join(FORMATS)} file (starts with {data[:12]!r}): {told}"
@@ -278,7 +278,7 @@ def _open_header(data: bytes, name: str, frame: int, budget: PixelBudget) -> Ima
     _check_size(*image.size, name, budget)
     try:
         image.seek(frame)
-    except _BROKEN as error:
+    except BROKEN as error:
         raise PictureError(f"{image.format} has no frame {frame}: {error}", name) from error
     _check_size(*image.size, name, budget)
     return image
@@ -309,12 +309,13 @@ def _orientation(image: Image.Image) -> int:
 def _tag(image: Image.Image) -> int:
     try:
         orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except _BROKEN:
+    except BROKEN:
         return 1
     return orientation if orientation in _TURNS else 1
 
 
-def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+def to_rgb(image: Image.Image, name: str) -> Image.Image:
+    """8-bit RGB of a decoded picture, as ``open_picture`` says. Raises ``PictureError`` where it would."""
     if image.mode == "F":
         raise PictureError("floating-point pixels have no known range; save it with 8 or 16 bits per channel", name)
     if image.mode.startswith("I"):

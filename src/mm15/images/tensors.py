@@ -24,7 +24,7 @@ def open_pixels(
     Returns:
         uint8 [3, H, W], in memory pixel after pixel.
     """
-    return _planes(open_array(data, name, frame, budget, dpi))
+    return planes(open_array(data, name, frame, budget, dpi))
 
 
 def resize(pixels_CHW: Tensor, width: int, height: int, memory: Memory | None = None) -> Tensor:
@@ -68,8 +68,9 @@ def to_tensor(image: Image.Image) -> Tensor:
     """The pixels as uint8 [C, H, W], in memory as Pillow has them. Raises ``ValueError`` unless the image is RGB."""
     if image.mode != "RGB":
         raise ValueError(f"expected an RGB image, found mode {image.mode}; open_picture returns RGB")
-    return _planes(np.array(image))
+    return planes(np.array(image))
 
 
-def _planes(pixels_HWC: np.ndarray) -> Tensor:
+def planes(pixels_HWC: np.ndarray) -> Tensor:
+    """uint8 [H, W, 3] as [3, H, W] of the same memory."""
     return torch.from_numpy(pixels_HWC).permute(2, 0, 1)

@@ -89,7 +89,7 @@ class TextSpan:
 
 @dataclass(frozen=True, slots=True)
 class ImageSpan:
-    """The place of picture number ``image`` of the sample, counted from 0."""
+    """The place of picture number ``image`` of the prompt, counted from 0; every frame of a clip is a picture."""
 
     image: int
 
@@ -149,7 +149,7 @@ def layout(
             assistant prefix, or inside the open document.
 
     Raises:
-        SkipSample: nothing to train on, a trained turn without text, a clip, no question, or unwritable text.
+        SkipSample: nothing to train on, a trained turn without text, no question, or unwritable text.
     """
     if answering:
         messages = asked(messages)
@@ -192,8 +192,6 @@ def _runs(message: Message, write_region: Callable[[Region], str]) -> list[str]:
             runs[-1] += part.text
         elif isinstance(part, RegionPart):
             runs[-1] += write_region(part.region)
-        elif isinstance(part, ImagePart):
-            runs.append("")
         else:
-            raise SkipSample("no frames are drawn from clips yet: such rows can be looked at, not trained on")
+            runs += [""] * (1 if isinstance(part, ImagePart) else part.frames)
     return runs

@@ -18,6 +18,7 @@ import yaml
 from typer.testing import CliRunner
 
 from data_fixture import small_processor, write_rows, write_tar
+from film_fixture import write_film
 from format_fixture import picture
 from mm15.base.config import validate
 from mm15.base.errors import ConfigError
@@ -109,6 +110,24 @@ def test_regions_and_clips_are_looked_at(tmp_path: Path):
         assert "not a readable film" in reasons[3]
     kept = read(source(tmp_path, "a.jsonl", "llava", "video"), decode=False).faults
     assert [fault.address.rpartition(":")[2] for fault in kept] == ["1", "2", "3"]
+
+
+@pytest.mark.video
+def test_films_are_decoded_at_two_places(tmp_path: Path):
+    data = write_film(tmp_path / "a.mp4", range(200)).read_bytes()
+    first, end = 100, data.index(b"moov") - 4
+    half = first + (end - first) // 2
+    turns = [{"from": "human", "value": "<video>\n?"}, {"from": "gpt", "value": "yes"}]
+    for name, place in (("b", half), ("c", first)):
+        (tmp_path / f"{name}.mp4").write_bytes(data[:place] + bytes(end - place) + data[end:])
+    write_rows(tmp_path / "a.jsonl", [{"video": f"{name}.mp4", "conversations": turns} for name in "abc"])
+    clips = source(tmp_path, "a.jsonl", "llava", "video")
+    report = read(clips)
+    (fault,), (note,) = report.faults, report.notes
+    assert fault.address.endswith(":3") and "none of 2 frames can be decoded: damaged" in fault.reason
+    assert note.address.endswith(":2") and note.kind == "clip with damaged frames" and "one of 2" in note.detail
+    long = read(clips, decode=False, processor=small_processor(max_tokens=100)).faults
+    assert len(long) == 3 and "are more than max_tokens = 100" in long[0].reason
 
 
 def test_a_format_that_fails_is_a_fault_of_the_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

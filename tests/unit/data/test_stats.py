@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from data_fixture import small_processor, write_rows, write_texts
+from film_fixture import small_film
 from mm15.base.batch import IGNORE
 from mm15.cli import app
 from mm15.data.costs import over_rows
@@ -61,6 +62,23 @@ def test_counts_are_those_of_encoding(pictures: Source, tmp_path: Path):
     assert counts.spreads["shorter_side"] == {20: 2, 30: 1}
     assert counts.spreads["aspect"] == {2.0: 1, 1.67: 1, 0.33: 1}
     assert counts.skips == [f"{tmp_path}/p.jsonl:4: 0 <image> placeholders for 1 pictures"]
+
+
+@pytest.mark.video
+def test_clips_are_counted_by_their_frames(tmp_path: Path):
+    small_film(tmp_path / "a.mp4")
+    (tmp_path / "b.mp4").write_bytes(b"no film")
+    rows = [{"video": name, "conversations": turns("<video>\nWhat?", "A cup.")} for name in ("a.mp4", "b.mp4")]
+    write_rows(tmp_path / "a.jsonl", rows)
+    config = {"name": "s", "path": "a.jsonl", "format": "llava", "category": "video"}
+    source, processor = Source(SourceConfig.model_validate(config), tmp_path), small_processor()
+    counts = count_rows(source, processor, range(2))
+    encoded = processor.encode(source.sample(0))
+    assert (counts.samples, counts.unusable, counts.images, counts.tiles) == (1, 1, 24, 24)
+    assert counts.tokens == encoded.num_tokens and counts.spreads["longer_side"] == {40: 24}
+    assert "b.mp4: not a readable film" in counts.skips[0]
+    costs_R2, skips = source.scan(processor)
+    assert costs_R2.tolist() == [[encoded.num_tokens, 24], [0, 0]] and len(skips) == 1
 
 
 def test_a_document_without_a_start_token_has_one_label_less(tmp_path: Path):

@@ -9,8 +9,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from film_fixture import animation, small_film
 from mm15.base.errors import ConfigError, DataError, PictureError, SkipSample
-from mm15.base.types import Box, Category, ImagePart, Message, Point, RegionPart, Role, Sample, TextPart
+from mm15.base.types import (
+    Box,
+    Category,
+    ImagePart,
+    MediaRef,
+    Message,
+    Point,
+    RegionPart,
+    Role,
+    Sample,
+    TextPart,
+    VideoPart,
+)
 from mm15.bundle import Bundle
 from mm15.generate import chat as chat_module
 from mm15.generate.chat import Chat, Reply, describe, parse_box, picture_part, talk
@@ -193,9 +206,35 @@ def test_text_alone_has_no_regions(chat, says):
     assert (reply.regions, reply.tiles, reply.images) == ((), 0, ())
 
 
-def test_a_clip_is_refused_with_the_way_out(chat):
-    with pytest.raises(ValueError, match="pass frames of the clip as images"):
-        chat.ask("what happens?", video="clip.mp4")
+@pytest.mark.video
+def test_a_clip_is_seen_by_its_frames(tmp_path, chat, says):
+    film = small_film(tmp_path / "a.mp4")
+    reply = chat.ask("what happens?", video=film)
+    (encoded, _, _) = says.asked[0]
+    assert reply.tiles == encoded.num_tiles == 24 and reply.images == () and reply.regions == ()
+    assert reply.messages[0].parts == (VideoPart(MediaRef(str(film))), TextPart("\n"), TextPart("what happens?"))
+    told = chat.bundle.processor.tokenizer.decode(encoded.tokens_T.tolist(), skip_special=False)
+    assert "(23,0,0)" in told and "(24,0,0)" not in told
+    (tmp_path / "b.gif").write_bytes(animation(range(4), [100] * 4))
+    both = chat.ask("and here?", images=[photo()], video=VideoPart(MediaRef(str(tmp_path / "b.gif")), 5))
+    assert both.tiles == 5 + chat.ask("?", images=[photo()]).tiles and both.regions[0].region.image == 0
+    later = chat.ask("and then?", history=reply.messages)
+    assert later.tiles == 24
+    with pytest.raises(PictureError, match=r"none.mp4: .*cannot be read|not a readable film"):
+        (tmp_path / "none.mp4").write_bytes(b"text")
+        chat.ask("?", video=tmp_path / "none.mp4")
+    with pytest.raises(SkipSample, match="No such file"):
+        chat.ask("?", video=tmp_path / "gone.mp4")
+
+
+@pytest.mark.video
+def test_talk_takes_clips(tmp_path, chat, says, monkeypatch, capsys):
+    film = small_film(tmp_path / "a.mp4")
+    lines = iter([f"/video {film}", "what happens?", "again?", "/video gone.mp4", "/quit"])
+    monkeypatch.setattr("builtins.input", lambda _: next(lines))
+    talk(chat)
+    assert [encoded.num_tiles for encoded, _, _ in says.asked] == [24, 24]
+    assert "mm15: gone.mp4: cannot be read" in capsys.readouterr().out
 
 
 def test_a_picture_asked_about_again_is_not_encoded_again(chat):

@@ -136,12 +136,17 @@ def test_no_role_can_type_a_special_token(role: Role, name: str, tokenizer: Toke
         ([user("Hi")], "no turn is trained"),
         ([user("Hi"), assistant(" \n")], r"turn 1 \(assistant\) is trained on but has no text"),
         ([document(PICTURE)], r"turn 0 \(document\) is trained on but has no text"),
-        ([user(VideoPart(MediaRef(path="a.gif"))), assistant("ok")], "no frames are drawn from clips yet"),
     ],
 )
 def test_samples_that_cannot_be_used(messages, reason: str, tokenizer: Tokenizer) -> None:
     with pytest.raises(SkipSample, match=reason):
         layout(messages, OURS, tokenizer, str)
+
+
+def test_every_frame_of_a_clip_is_a_picture_in_its_place(tokenizer: Tokenizer) -> None:
+    clip = VideoPart(MediaRef(path="a.gif"), 3)
+    spans = layout([user(PICTURE, "x", clip, PICTURE), assistant("ok")], OURS, tokenizer, str)
+    assert [span.image for span in spans if isinstance(span, ImageSpan)] == [0, 1, 2, 3, 4]
 
 
 def test_nothing_to_answer(tokenizer: Tokenizer) -> None:

@@ -9,6 +9,8 @@ where lmms-eval leaves it out. Over all questions the accuracy is ``micro_accura
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from mm15.base.errors import SkipSample
@@ -57,6 +59,8 @@ FOLDERS = {
     "unexpected_action": ("FunQA_test/test",),
 }
 """Task → where its clips lie; a folder called ``.._segment`` holds them cut to their bounds."""
+FOLDER_FPS = 3.0
+"""Frames a second of the clips that are folders of frames (the authors' ``mvbench.ipynb``, ``read_frame``)."""
 PARENTS = ("video", "video/data0613", "", "data0613")
 
 RELEASES = (Release(("json/*.json", "*.json"), ("video", "question", "candidates", "answer"), 4000),)
@@ -84,7 +88,8 @@ def _clip(row: dict[str, Any], at: RowAt, task: str) -> VideoPart:
     whole = [folder for folder in FOLDERS[task] if not folder.endswith("_segment")]
     cut = [folder for folder in FOLDERS[task] if folder.endswith("_segment")]
     try:
-        return find_clip(at, row["video"], _below(whole), row.get("start"), row.get("end"))
+        found = find_clip(at, row["video"], _below(whole), row.get("start"), row.get("end"))
+        return replace(found, fps=FOLDER_FPS) if Path(found.media.path).is_dir() else found
     except NoClip as error:
         try:
             return find_clip(at, row["video"], _below(cut))
