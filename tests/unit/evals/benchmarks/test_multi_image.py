@@ -187,7 +187,7 @@ def test_mvbench_cuts_whole_clips_and_takes_cut_ones_as_they_are(tmp_path):
     first, *_, last = written("mvbench", tmp_path)
     clip = clip_of(first)
     assert (clip.frames, clip.start, clip.end) == (24, 1.5, 4.0)
-    assert clip.media.path.endswith("mvbench/video/star/Charades_v1_480/0")
+    assert clip.media.path.endswith("mvbench/video/star/Charades_v1_480/0.mp4")
     assert (clip_of(last).end, last.task, last.group) == (0.0, "state_change", "2")
     assert prompt_text(first.sample) == (
         "<video>\nQuestion:Which was opened?\nOption:\n(A) The window.\n(B) The door.\nOnly give the best option.\n"

@@ -73,7 +73,7 @@ def test_videomme_without_and_with_subtitles(tmp_path):
     assert prompt_text(first.sample) == f"<video>\n{select}. {rest}"
     assert (first.task, first.group, first.references) == ("short", "clip0", ("C",))
     clip = clip_of(first)
-    assert (clip.frames, Path(clip.media.path).name) == (24, "clip0")
+    assert (clip.frames, Path(clip.media.path).name) == (24, "clip0.mp4")
     first_line = '1\n00:00:01,000 --> 00:00:02,000\n<font color="white">Look, a boat.</font>\n\n'
     srt = first_line + "2\n00:00:03,000 --> 00:00:04,500\nAnd\nanother.\n"
     (tmp_path / "videomme" / "subtitle").mkdir()
@@ -120,7 +120,7 @@ def test_nextqa_of_the_authors_table_with_vidor_places(tmp_path):
 
 def test_intentqa_names_absent_clips_and_answers_that_are_none(tmp_path):
     official("intentqa").write(tmp_path / "intentqa")
-    (tmp_path / "intentqa" / "Videos" / "4010069382").rename(tmp_path / "elsewhere")
+    (tmp_path / "intentqa" / "Videos" / "4010069382.mp4").rename(tmp_path / "elsewhere")
     with pytest.raises(DataError, match="row 2: no clip '4010069382' in videos, NExTVideo, Videos, "):
         items_of("intentqa", tmp_path)
     save_csv(tmp_path / "intentqa" / "test.csv", [{**rows("video_id")[0], "answer": 7}])
