@@ -15,6 +15,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -54,7 +55,7 @@ def sides(tokens: int, skewed: bool, dtype: torch.dtype) -> tuple[dict[str, Call
         hidden_size=WIDTH, moe_intermediate_size=INNER, num_experts=EXPERTS, num_experts_per_tok=TOP_K
     )
     config._experts_implementation = "grouped_mm"
-    theirs = Qwen3MoeExperts(config).to(dtype)
+    theirs: Any = Qwen3MoeExperts(config).to(dtype)
     with torch.no_grad():
         theirs.gate_up_proj.copy_(gate_up)
         theirs.down_proj.copy_(down)
@@ -89,6 +90,7 @@ def compare(tokens: int, skewed: bool, name: str, rounds: int) -> None:
     dtype = DTYPES[name]
     runs, left = sides(tokens, skewed, dtype)
     seconds: dict[str, list[float]] = {side: [] for side in runs}
+    difference = 0.0
     for round_ in range(rounds + 1):
         for side, run in runs.items():
             began = time.perf_counter()
