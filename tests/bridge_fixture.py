@@ -69,6 +69,14 @@ def put_module(patch: pytest.MonkeyPatch, name: str, **attributes: Any) -> None:
     sys.modules[name].__dict__.update(attributes)
 
 
+@dataclass
+class FakeResult:
+    """``lmms_eval.api.instance.GenerationResult``."""
+
+    text: Any
+    token_counts: Any = None
+
+
 class FakeLmms:
     """``lmms_eval.api.model.lmms`` 0.7.3 without its torch and caches."""
 

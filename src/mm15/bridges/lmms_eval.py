@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lmms_eval.api.instance import GenerationResult  # pyright: ignore[reportMissingImports]
 from lmms_eval.api.model import lmms  # pyright: ignore[reportMissingImports]  (an extra that `dev` leaves out)
 from loguru import logger  # pyright: ignore[reportMissingImports]  (comes with lmms-eval)
 
@@ -78,15 +79,18 @@ class MM15(lmms):
                 told[number] = text
         return told
 
-    def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
-        """Log-probability of given answers, and whether each is what greedy decoding says; one forward per batch.
+    def loglikelihood(self, requests: Sequence[Any]) -> list[GenerationResult]:
+        """How likely given answers are, one forward per batch: (loss, whether greedy decoding says it) as ``text``.
 
+        Not what the base class says but what 0.7.3 reads: its multiple choice takes the smallest number (so this is
+        minus the log-probability, summed over tokens), and a pair that stands in no result is turned into a string.
         lmms-eval asks for it in multiple-choice tasks, which its chat interface does not have: ``--force_simple``.
 
         Raises:
             SkipSample: a question cannot be asked.
         """
-        return log_likelihoods(self.bundle, self._pairs(requests), self.batch_tokens)
+        found = log_likelihoods(self.bundle, self._pairs(requests), self.batch_tokens)
+        return [GenerationResult(text=(-chance, is_greedy)) for chance, is_greedy in found]
 
     def generate_until_multi_round(self, requests: Sequence[Any]) -> list[str]:
         """Refused: the two task families with rounds (OVO-Bench, MMSearch) want clips or the network.

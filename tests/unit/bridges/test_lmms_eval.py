@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bridge_fixture import FakeLmms, FakeManifest, Request, Warnings, debug_bundle, put_module
+from bridge_fixture import FakeLmms, FakeManifest, FakeResult, Request, Warnings, debug_bundle, put_module
 from mm15.base.errors import ConfigError, DataError
+from mm15.bridges.answers import Question, log_likelihoods
 from mm15.generate.chat import Chat
 
 ROWS = [
@@ -30,6 +31,7 @@ def bridge(logged):
     """The module, imported over the miniature."""
     with pytest.MonkeyPatch.context() as patch:
         put_module(patch, "lmms_eval.api.model", lmms=FakeLmms)
+        put_module(patch, "lmms_eval.api.instance", GenerationResult=FakeResult)
         put_module(patch, "lmms_eval.models.registry_v2", ModelManifest=FakeManifest)
         put_module(patch, "loguru", logger=logged)
         patch.delitem(sys.modules, "mm15.bridges.lmms_eval", raising=False)
@@ -182,11 +184,13 @@ def test_likelihoods_with_and_without_a_row(simple):
     (greedy,) = simple.generate_until([Request(("Well?", {"max_new_tokens": 3}, visual, 0, "task", "test"))])
     requests = [Request(("Well?", f" {text}", visual, 0, "task", "test")) for text in ("yes", "no", greedy)]
     by_function = Request(("Well?", lambda row: row["question"], visual, 3, "task", "test"))
-    found = simple.loglikelihood([*requests, by_function, Request(("", "yes"))])
-    assert all(chance < 0 for chance, _ in found) and [greedy for _, greedy in found[:3]] == [False, False, True]
-    assert found[0][0] != pytest.approx(found[4][0])
-    ((chance, _),) = simple.loglikelihood([Request(("Well?", "Is there 3?", visual, 3, "task", "test"))])
-    assert found[3][0] == pytest.approx(chance, rel=1e-5)
+    found = [result.text for result in simple.loglikelihood([*requests, by_function, Request(("", "yes"))])]
+    assert all(loss > 0 for loss, _ in found) and [greedy for _, greedy in found[:3]] == [False, False, True]
+    question = Question("any/key", (("user", (("image", ROWS[0]["image"]), ("text", "Well?"))),))
+    ((chance, _),) = log_likelihoods(simple.bundle, [(question, "yes")])
+    assert found[0][0] == pytest.approx(-chance, rel=1e-5) and found[0][0] != pytest.approx(found[4][0])
+    (result,) = simple.loglikelihood([Request(("Well?", "Is there 3?", visual, 3, "task", "test"))])
+    assert found[3][0] == pytest.approx(result.text[0], rel=1e-5)
 
 
 def test_tasks_of_several_rounds_are_refused(model):
