@@ -33,6 +33,7 @@ from official_fixture import official, picture
 HAVE = importlib.util.find_spec("lmms_eval") is not None
 pytestmark = [
     pytest.mark.bridges,
+    pytest.mark.timeout(900),
     pytest.mark.skipif(not HAVE, reason="lmms-eval is not installed: pip install 'mm15[lmms-eval]'"),
 ]
 TASKS = ("chartqa", "pope")
@@ -187,7 +188,7 @@ def test_its_command_line_finds_the_model_by_the_entry_point(place, tmp_path):
     ]
     command += ["--tasks", "local_chartqa", "--include_path", str(place.tasks)]
     command += ["--batch_size", "1", "--log_samples", "--output_path", str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **OFFLINE}, timeout=280)
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **OFFLINE}, timeout=850)
     assert done.returncode == 0, done.stdout + done.stderr
     (log,) = (tmp_path / "out").rglob("*samples_local_chartqa.jsonl")
     rows = sorted(map(json.loads, log.read_text().splitlines()), key=lambda row: row["doc_id"])
