@@ -19,7 +19,7 @@ FLOORS = [
     {"data", "generate"},
     {"train", "evals", "transfer"},
     {"stage", "plan", "curate"},
-    {"ablate", "serve", "quickstart", "doctor"},
+    {"ablate", "bridges", "serve", "quickstart", "doctor"},
     {"cli", "__init__"},
     {"__main__"},
 ]
@@ -103,3 +103,20 @@ def test_reading_and_checking_rows_needs_no_torch():
     code = f"import sys, {named}; print([name for name in sys.modules if name.split('.')[0] == 'torch'][:3])"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
+
+
+def test_harnesses_are_imported_by_their_bridges_alone_and_these_by_nobody():
+    # lmms-eval and VLMEvalKit are no dependencies: a class that derives from theirs may be imported by them only.
+    theirs = {"lmms_eval", "vlmeval"}
+    needing: dict[Path, set[str]] = {}
+    everything: dict[Path, set[str]] = {}
+    for path in modules():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        everything[path] = {name for node in ast.walk(tree) for name in imported(node)}
+        if found := {name.split(".")[0] for name in everything[path]} & theirs:
+            needing[path] = found
+    assert {found for names in needing.values() for found in names} == theirs
+    assert {room_of(path) for path in needing} == {"bridges"}
+    closed = {".".join(("mm15", *path.relative_to(SOURCE).with_suffix("").parts)) for path in needing}
+    wrong = {str(path.relative_to(SOURCE)): names & closed for path, names in everything.items() if names & closed}
+    assert not wrong, wrong
