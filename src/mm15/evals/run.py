@@ -183,15 +183,15 @@ def _answer(
 
     def readable() -> Iterator[EncodedSample]:
         for item in items:
-            start = time.perf_counter()
+            start, encoded = time.perf_counter(), None
             try:
                 encoded = processor.encode(item.sample, answering=True)
             except SkipSample as error:
                 failed.append(_prediction(item, "", "", 0, "error", decode, str(error)))
-            else:
+            # Before it is handed out: what is done with it meanwhile is not reading.
+            clock.reading += time.perf_counter() - start
+            if encoded is not None:
                 yield encoded
-            finally:
-                clock.reading += time.perf_counter() - start
 
     most = max([benchmark.max_new_tokens, *(item.max_new_tokens for item in items)])
     for group in batches(_timed(readable(), clock), most, batch_tokens):

@@ -264,3 +264,11 @@ def test_the_report_shows_best_and_worst_with_boxes_and_escapes_answers(
     assert 'x="4.0" y="4.8" width="16.0"' in page, "the predicted box, in pixels"
     assert "sub-images" in page
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_reading_and_answering_are_counted_apart(monkeypatch, model, processor, heldout):
+    ticks = iter(range(10_000))
+    monkeypatch.setattr("mm15.evals.run.time.perf_counter", lambda: next(ticks))
+    report = evaluate(model, processor, Request(str(heldout), ("mini-vqa",)), batch_tokens=1)
+    speed = report.speeds["mini-vqa"]
+    assert (speed.items, speed.reading, speed.answering) == (6, 6, 6), "one tick each: neither holds the other"
