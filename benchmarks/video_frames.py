@@ -79,7 +79,7 @@ def peers() -> dict[str, Side]:
             return list(decord.VideoReader(str(path), num_threads=THREADS).get_batch(numbers).asnumpy())
 
         found[f"decord {decord.__version__}"] = with_decord
-    except Exception as error:  # whatever keeps it from being loaded
+    except (ImportError, OSError, RuntimeError) as error:
         print(f"decord takes no part: {type(error).__name__}: {str(error).splitlines()[0]}")
     try:
         import torchcodec
@@ -91,7 +91,7 @@ def peers() -> dict[str, Side]:
 
         seek = "approximate"
         found[f"torchcodec {torchcodec.__version__} ({seek})"] = with_torchcodec
-    except Exception as error:
+    except (ImportError, OSError, RuntimeError) as error:
         print(f"torchcodec takes no part: {type(error).__name__}: {str(error).splitlines()[0]}")
     return found
 

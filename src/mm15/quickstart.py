@@ -16,7 +16,7 @@ import string
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from mm15.base.errors import ConfigError, Interrupted
 from mm15.build import charts, code, interleaved, math_items, pages, pairs, scenes, science, text_only, words
 from mm15.build._items import Form
 from mm15.build._mini_suite import build_suite
-from mm15.build.canvas import BuildReport
+from mm15.build.canvas import Build
 from mm15.build.materials import Materials
 from mm15.bundle import Bundle, load_bundle
 from mm15.evals.report import StageSummary, pick_examples, write_report
@@ -50,8 +50,6 @@ COMMON = 100
 """A word that questions and captions use so often becomes one token."""
 TINY_ROWS = 30
 """Rows per file and questions per benchmark of ``--tiny``: a walk through the code that learns nothing."""
-
-Build = Callable[[Path, Any, int, int, Materials], BuildReport | list[BuildReport]]
 
 
 @dataclass(frozen=True, slots=True)

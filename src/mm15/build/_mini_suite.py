@@ -6,23 +6,19 @@ seeds, data and machines answer the same questions. ``evals.fixed`` holds what i
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from mm15.base.errors import ConfigError
 from mm15.build import charts, frames, in_context, math_items, pages, pairs, scenes, science, words
 from mm15.build._sources import write_sources
-from mm15.build.canvas import BuildReport
+from mm15.build.canvas import Build, BuildReport
 from mm15.build.materials import Materials
 from mm15.io.atomic import atomic_folder
 
 SEED = 15
 """Of the suite. It has nothing to do with the seed of a run."""
-
-Build = Callable[[Path, Any, int, int, Materials], BuildReport | list[BuildReport]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +67,7 @@ def build_suite(out: Path, workers: int = 2, rows: int = 0) -> list[BuildReport]
     reports: list[BuildReport] = []
     with atomic_folder(out, durable=False) as draft:
         for part in PARTS:
-            made = part.build(draft, "heldout", rows or part.rows, SEED, materials, workers=workers)  # type: ignore[call-arg]
+            made = part.build(draft, "heldout", rows or part.rows, SEED, materials, workers=workers)
             for report in made if isinstance(made, list) else [made]:
                 reports.append(report)
                 entry = {"name": report.name, "path": f"{report.name}.jsonl", "format": part.format}

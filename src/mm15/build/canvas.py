@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import cos, pi, sin
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from PIL import Image, ImageDraw
 
@@ -52,6 +52,14 @@ class BuildReport:
     name: str
     rows: int
     seconds: float
+
+
+class Build(Protocol):
+    """How every builder of the miniature's data is called; the bytes do not depend on ``workers``."""
+
+    def __call__(
+        self, out: Path, split: Split, n: int, seed: int, materials: Materials, *, workers: int = ...
+    ) -> BuildReport | list[BuildReport]: ...
 
 
 def build_rows(out: Path, name: str, n: int, make: MakeRow, engine: Engine) -> BuildReport:

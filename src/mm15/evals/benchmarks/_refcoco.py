@@ -24,13 +24,25 @@ import numpy as np
 
 from mm15.base.config import Strict
 from mm15.base.errors import DataError, SkipSample
+from mm15.base.types import Box
 from mm15.datasets import coco_refs
 from mm15.datasets._context import upright
 from mm15.datasets._regions import Annotated, annotated, from_xywh, size_of
 from mm15.evals.files import Files, Release, RowAt
-from mm15.evals.items import Item, question
+from mm15.evals.items import Item, common_boxes, question, score_boxes
 from mm15.evals.table import Table, Values
 
+SUITE = "paper"
+CATEGORY = "refer_ground"
+METRIC = "acc_iou50"
+MAX_NEW_TOKENS = 64
+CHECKS = [
+    ("the left dog [100, 200, 500, 600]", Box(80, 120, 400, 360), 1.0),
+    ("[100, 200, 500, 600]", Box(80, 120, 230, 360), 0.0),
+    ("[0, 0, 10, 10], [100, 200, 500, 600]", Box(80, 120, 400, 360), 0.0),
+    ("(0.1, 0.2, 0.5, 0.6)", Box(80, 120, 400, 360), 0.0),
+    ("", Box(80, 120, 400, 360), 0.0),
+]
 PARQUET = ("question_id", "image", "answer", "bbox", "file_name")
 JOINED = ("file_name", "caption", "boxes")
 
@@ -121,7 +133,11 @@ def _picture_id(name: object) -> str:
     return found[0] if found else str(name)
 
 
-def mean_of_test_splits(table: Table) -> dict[str, Values]:
+def combine(table: Table) -> dict[str, Values]:
     """100 times the mean over the test splits of every metric; over the others where no test split was asked for."""
     splits = [task for task in table.tasks if task.startswith("test")] or table.tasks
     return {metric: 100 * np.mean([table.mean(metric, one) for one in splits], axis=0) for metric in table.metrics}
+
+
+constants = common_boxes
+score = score_boxes

@@ -10,23 +10,23 @@ from typing import Literal
 
 from pydantic import Field
 
-from mm15.base.types import Box
-from mm15.evals.benchmarks._refcoco import Expressions, PictureOptions, mean_of_test_splits
-from mm15.evals.items import common_boxes, score_boxes
+from mm15.evals.benchmarks._refcoco import (
+    CATEGORY,
+    CHECKS,
+    MAX_NEW_TOKENS,
+    METRIC,
+    SUITE,
+    Expressions,
+    PictureOptions,
+    combine,
+    constants,
+    score,
+)
+
+__all__ = ["CATEGORY", "CHECKS", "MAX_NEW_TOKENS", "METRIC", "SUITE", "combine", "constants", "score"]
 
 NAME = "refcoco"
-SUITE = "paper"
-CATEGORY = "refer_ground"
-METRIC = "acc_iou50"
 SPLIT = "testA, testB"
-MAX_NEW_TOKENS = 64
-CHECKS = [
-    ("the left dog [100, 200, 500, 600]", Box(80, 120, 400, 360), 1.0),
-    ("[100, 200, 500, 600]", Box(80, 120, 230, 360), 0.0),
-    ("[0, 0, 10, 10], [100, 200, 500, 600]", Box(80, 120, 400, 360), 0.0),
-    ("(0.1, 0.2, 0.5, 0.6)", Box(80, 120, 400, 360), 0.0),
-    ("", Box(80, 120, 400, 360), 0.0),
-]
 FILES = Expressions(
     NAME,
     "refs(unc).p",
@@ -43,6 +43,3 @@ class Options(PictureOptions):
 
 
 read = FILES.read
-combine = mean_of_test_splits
-constants = common_boxes
-score = score_boxes

@@ -7,32 +7,32 @@ stands beside it and is ours.
 
 from __future__ import annotations
 
-from mm15.base.types import Box
-from mm15.evals.benchmarks._ferret_ui import FIND, LISTING, perfect_grounding, read_tasks, score_grounding
-from mm15.evals.files import Files
-from mm15.evals.items import Item, common_boxes
-from mm15.evals.table import means_of_tasks
+from mm15.evals.benchmarks.ui_grd_android import (
+    CATEGORY,
+    CHECKS,
+    MAX_NEW_TOKENS,
+    METRIC,
+    SPLIT,
+    SUITE,
+    combine,
+    constants,
+    perfect,
+    read,
+    score,
+)
 
-NAME = "ui-grd-ios"
-SUITE = "ui"
-CATEGORY = "ui"
-METRIC = "acc_iou50"
-SPLIT = "test"
-MAX_NEW_TOKENS = 512
-CHECKS = [
-    ("[100, 200, 500, 600]", Box(80, 120, 400, 360), 1.0),
-    ("the button [100, 200, 500, 600]", Box(80, 120, 230, 360), 0.0),
-    ("in the upper left", Box(80, 120, 400, 360), 0.0),
-    ("", Box(80, 120, 400, 360), 0.0),
+__all__ = [
+    "CATEGORY",
+    "CHECKS",
+    "MAX_NEW_TOKENS",
+    "METRIC",
+    "SPLIT",
+    "SUITE",
+    "combine",
+    "constants",
+    "perfect",
+    "read",
+    "score",
 ]
 
-
-def read(files: Files) -> list[Item]:
-    """The questions; the task is find text, find icon, find widget or widget listing."""
-    return read_tasks(files, {**FIND, **LISTING}, tuple(FIND.values()))
-
-
-score = score_grounding
-combine = means_of_tasks
-constants = common_boxes
-perfect = perfect_grounding
+NAME = "ui-grd-ios"

@@ -6,24 +6,28 @@ of the three tasks by exact match; containment stands beside it.
 
 from __future__ import annotations
 
-from mm15.evals.benchmarks._ferret_ui import REFER, read_tasks, score_referring
-from mm15.evals.files import Files
-from mm15.evals.items import Item
-from mm15.evals.table import means_of_tasks
+from mm15.evals.benchmarks.ui_ref_android import (
+    CATEGORY,
+    CHECKS,
+    MAX_NEW_TOKENS,
+    METRIC,
+    SPLIT,
+    SUITE,
+    combine,
+    read,
+    score,
+)
+
+__all__ = [
+    "CATEGORY",
+    "CHECKS",
+    "MAX_NEW_TOKENS",
+    "METRIC",
+    "SPLIT",
+    "SUITE",
+    "combine",
+    "read",
+    "score",
+]
 
 NAME = "ui-ref-ios"
-SUITE = "ui"
-CATEGORY = "ui"
-METRIC = "exact_match"
-SPLIT = "test"
-MAX_NEW_TOKENS = 64
-CHECKS = [("Sign in", "sign in", 1.0), ('It says "Sign in"', "Sign in", 0.0), ("", "Button", 0.0)]
-
-
-def read(files: Files) -> list[Item]:
-    """The questions; the task is ocr, icon recognition or widget classification."""
-    return read_tasks(files, REFER, tuple(REFER.values()))
-
-
-score = score_referring
-combine = means_of_tasks
