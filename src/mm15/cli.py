@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from mm15.base.errors import Interrupted, MM15Error
-from mm15.cli_data import data_app
+from mm15.cli_curate import data_app
 from mm15.cli_eval import evaluate
 from mm15.cli_export import export_bundle
 from mm15.cli_model import describe, upcycle

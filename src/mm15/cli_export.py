@@ -36,5 +36,6 @@ def export_bundle(
             f"Verified: {verified.prompts} prompts, {verified.new_tokens} new tokens the same, logits within "
             f"{verified.logit_difference:.1e}, {verified.ties} answers part at a tie."
         )
+    lines.append(f"Next: AutoModelForImageTextToText.from_pretrained({str(out)!r}), as docs/EXPORT.md shows")
     told = {"folder": str(out), "to": to, "verified": asdict(verified) if verified else None}
     show(told, as_json, "\n".join(lines))

@@ -18,7 +18,9 @@ def describe(
     from mm15.transfer.describing import describe_model, text_of
 
     described = describe_model(model)
-    show(described, as_json, text_of(described))
+    is_size = not Path(model).exists()
+    following = "mm15 import --vision DIR --llm DIR --out BUNDLE" if is_size else f"mm15 chat {model} --image PICTURE"
+    show(described, as_json, f"{text_of(described)}\nNext: {following}")
 
 
 def upcycle(

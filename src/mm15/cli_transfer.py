@@ -40,7 +40,8 @@ def import_model(
         [
             f"{out}: {made.vision} encoder with {made.tile} px tiles + {made.llm}, {made.parameters:,} parameters",
             *(f"licence of {note}" for note in made.licences),
-            f"The connector is new, so train it: mm15 train RECIPE --from {out} --set split.tile={made.tile} --out RUN",
+            "The connector is new, so train it.",
+            f"Next: mm15 train RECIPE --from {out} --set split.tile={made.tile} --out RUN",
         ]
     )
     show(made, as_json, text)
@@ -54,4 +55,5 @@ def convert_weights(
     from mm15.interop.unpickle import convert_weights
 
     written = [str(path) for path in convert_weights(place)]
-    show({"written": written}, as_json, "\n".join(f"written: {path}" for path in written))
+    lines = [*(f"written: {path}" for path in written), "Next: mm15 import --vision DIR --llm DIR --out BUNDLE"]
+    show({"written": written}, as_json, "\n".join(lines))
