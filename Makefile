@@ -5,13 +5,16 @@ PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: quickstart test check bench
+.PHONY: quickstart test slow check bench
 
 quickstart: .venv/core
 	$(BIN)/mm15 quickstart --out runs/quickstart
 
 test: .venv/dev
-	$(BIN)/python -m pytest -m "not gpu"
+	$(BIN)/python -m pytest -m "not gpu and not slow"
+
+slow: .venv/dev
+	$(BIN)/python -m pytest -m slow
 
 check: .venv/dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
