@@ -53,7 +53,10 @@ def write_film(
         stream.width, stream.height, stream.pix_fmt, stream.gop_size = WIDTH, HEIGHT, "yuv420p", gap
         stream.codec_context.time_base = tick
         stream.bit_rate = 2_000_000
-        stream.options = ({"crf": "10", "preset": "veryfast"} if codec == "libx264" else {}) | options
+        # A single frame out of x265's reordering has no valid decoding time in one run of five: the mp4 writer refuses.
+        reordered = "" if len(ticks) > 1 else ":bframes=0"
+        own = {"libx264": {"crf": "10", "preset": "veryfast"}, "libx265": {"x265-params": f"log-level=none{reordered}"}}
+        stream.options = own.get(codec, {}) | options
         if ratio:
             stream.codec_context.sample_aspect_ratio = ratio
         if turn:
