@@ -34,6 +34,7 @@ RECIPE, MANIFEST = "recipe.yaml", "bundle.json"
 REQUIRED = (WEIGHTS, CONFIG, PROCESSOR, TOKENIZER)
 PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 FLOATS = {"F32", "BF16", "F16"}
+ROUTER = ".router.weight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,14 @@ def save_bundle(
         extra: anything to tell, JSON values: where it came from, steps taken.
 
     Raises:
-        BundleError: the processor does not fit the model.
+        BundleError: the processor does not fit the model, or the model was packed or quantised: it has no weights to
+            keep any more.
     """
-    if problems := _misfits(model.config, processor):
+    problems = _misfits(model.config, processor)
+    if model.layout:
+        problems.append(f"the model's weights are {model.layout}, for answers alone, and cannot be written; load the "
+                        "bundle again without dtype and int8")  # fmt: skip
+    if problems:
         raise BundleError(_refusal(Path(folder), problems))
     with atomic_folder(folder) as draft:
         save_file({name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}, draft / WEIGHTS)
@@ -83,7 +89,7 @@ def load_bundle(folder: str | Path, device: torch.device | str = "cpu", dtype: t
     Args:
         folder: a bundle, or a run folder with ``bundle/`` inside.
         device: where the parameters go.
-        dtype: of the parameters; None keeps that of the file.
+        dtype: of the parameters (routers of experts: fp32 always); None keeps that of the file.
 
     Raises:
         BundleError: one error that lists everything that is wrong: missing, damaged or unknown files, pickles, an
@@ -120,7 +126,8 @@ def load_bundle(folder: str | Path, device: torch.device | str = "cpu", dtype: t
     with safe_open(folder / WEIGHTS, framework="pt") as file:
         # Copied, because the library hands out views of the mapped file: a file changed later would change the model.
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
-        state = {name: tensor.to(device, dtype or tensor.dtype, copy=True) for name, tensor in tensors.items()}
+        kept = {name: torch.float32 if dtype and name.endswith(ROUTER) else dtype for name in tensors}
+        state = {name: tensor.to(device, kept[name] or tensor.dtype, copy=True) for name, tensor in tensors.items()}
     model.load_state_dict(state, strict=True, assign=True)
     return Bundle(model, processor, recipe, extra)
 

@@ -11,6 +11,7 @@ import typer
 
 from mm15.base.errors import Interrupted, MM15Error
 from mm15.cli_curate import data_app
+from mm15.cli_engine import Dtype, Int8
 from mm15.cli_eval import evaluate
 from mm15.cli_export import export_bundle
 from mm15.cli_model import describe, upcycle
@@ -136,14 +137,15 @@ def chat(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write the picture with the answer's boxes drawn.")] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Longest answer.")] = 256,
-    int8: Annotated[bool, typer.Option("--int8", help="Keep the decoder's weights as int8: faster on a CPU.")] = False,
+    dtype: Dtype = None,
+    int8: Int8 = False,
     as_json: Json = False,
 ) -> None:
     """Ask about pictures or a clip: text, boxes in pixels, and an annotated copy of the picture."""
     import mm15
     from mm15.generate.chat import clip_part, describe, parse_box, talk
 
-    session = mm15.load(bundle, quantise="int8" if int8 else None)
+    session = mm15.load(bundle, quantise="int8" if int8 else None, dtype=dtype)
     images = list(image or ())
     clip = None if video is None else clip_part(video, frames)
     if question is None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from mm15.cli_engine import Dtype, Int8
 from mm15.cli_show import Json, aside, show
 
 KEY = "MM15_JUDGE_KEY"
@@ -53,6 +54,8 @@ def evaluate(
     judge_model: Annotated[str, typer.Option(help="The judge's model and version.")] = "",
     ranks: Annotated[int, typer.Option(help="Processes on this machine that share the questions.")] = 1,
     batch_tokens: Annotated[int, typer.Option(help="Places of the decoder's cache.")] = 16_384,
+    dtype: Dtype = None,
+    int8: Int8 = False,
     listing: Annotated[
         bool, typer.Option("--list", help="Only list the suite's benchmarks; with --benchmark: what each is and reads.")
     ] = False,
@@ -97,6 +100,8 @@ def evaluate(
         paper=paper,
         against=tuple(str(other) for other in against or ()),
         batch_tokens=batch_tokens,
+        dtype=dtype,
+        quantise="int8" if int8 else None,
     )
     with aside(as_json):
         report = launch(job, ranks, progress=lambda line: print(line, file=sys.stderr, flush=True))

@@ -11,7 +11,8 @@ from mm15.base.errors import BundleError
 from mm15.bundle import load_bundle, save_bundle
 from mm15.images.split import SplitPolicy
 from mm15.model.multimodal import MultimodalModel
-from mm15.model.sizes import SIZES, with_vocab
+from mm15.model.quantise import prepare
+from mm15.model.sizes import SIZES, MoEConfig, with_vocab
 from mm15.processor import Processor, ProcessorConfig
 from mm15.text.template import TemplateConfig
 from mm15.text.tokenizer import train_tokenizer
@@ -51,6 +52,28 @@ def refusal(folder) -> str:
     with pytest.raises(BundleError) as caught:
         load_bundle(folder)
     return str(caught.value)
+
+
+@pytest.mark.parametrize(("kind", "what"), [(None, "packed"), ("int8", "int8")])
+def test_weights_for_answers_alone_are_not_written(tmp_path, kind, what):
+    model, processor = parts()
+    prepare(model, "bf16", kind)
+    with pytest.raises(BundleError, match=f"the model's weights are {what}, for answers alone, and cannot be written"):
+        save_bundle(tmp_path / "bundle", model, processor)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_routers_are_loaded_in_fp32_whatever_is_asked(tmp_path):
+    model, processor = parts()
+    moe = MoEConfig(experts=4, every=2)
+    decoder = model.config.decoder.model_copy(update={"moe": moe})
+    model = MultimodalModel(model.config.model_copy(update={"decoder": decoder}))
+    model.init_weights(3)
+    save_bundle(tmp_path / "bundle", model, processor)
+    state = load_bundle(tmp_path / "bundle", dtype=torch.bfloat16).model.state_dict()
+    wide = {name for name, tensor in state.items() if tensor.dtype == torch.float32}
+    assert wide == {name for name in state if "router" in name} != set()
+    assert all(torch.equal(state[name], model.state_dict()[name]) for name in wide)
 
 
 def test_what_goes_in_comes_out(folder):

@@ -93,6 +93,36 @@ def test_chat_answers_with_regions_in_pixels(trained: tuple[Path, str], tmp_path
     assert run(*asked, "--max-new-tokens", "5").splitlines()[: len(reply.text.splitlines())] == reply.text.splitlines()
 
 
+@pytest.mark.parametrize(
+    ("flags", "dtype", "kind"),
+    [(["--dtype", "bf16"], "bf16", None), (["--int8"], None, "int8"), (["--dtype", "fp32"], "fp32", None)],
+)
+def test_chat_in_other_numbers(trained: tuple[Path, str], flags: list[str], dtype: str | None, kind: str | None):
+    folder, _ = trained
+    told = json.loads(run("chat", folder, "What is it?", *flags, "--max-new-tokens", "5", "--json"))
+    session = mm15.load(folder, quantise=kind, dtype=dtype)
+    assert session.bundle.model.layout == {"bf16": "packed", None: "int8", "fp32": ""}[dtype]
+    assert session.ask("What is it?", max_new_tokens=5).to_json() == told
+    if dtype == "fp32":
+        assert mm15.load(folder).ask("What is it?", max_new_tokens=5).to_json() == told
+
+
+def test_eval_in_other_numbers_says_so_and_mixes_with_no_other(trained: tuple[Path, str], tmp_path: Path):
+    folder, _ = trained
+    words.build(tmp_path, "heldout", 4, 0, Materials(), workers=1)
+    said = {}
+    for flags, how in (((), "float32"), (("--dtype", "bf16"), "bfloat16, packed"), (("--int8",), "bfloat16, int8")):
+        out = tmp_path / how
+        run("eval", folder, "--data", tmp_path, "--out", out, *flags)
+        lines = [json.loads(line) for line in (out / "predictions" / "mini-words.jsonl").read_text().splitlines()]
+        assert len(lines) == 4
+        assert {line["decode"] for line in lines} == {f"greedy, {how}, at most {lines[0]['decode'].split()[-2]} tokens"}
+        said[how] = json.loads((out / "evaluation.json").read_text())["model"]
+    assert len(set(said.values())) == 3, "weights that were laid out count as others"
+    with pytest.raises(ConfigError, match=r"decode: was 'greedy, float32', is 'greedy, bfloat16, packed'"):
+        run("eval", folder, "--data", tmp_path, "--out", tmp_path / "float32", "--resume", "--dtype", "bf16")
+
+
 @pytest.mark.video
 def test_chat_about_a_clip(trained: tuple[Path, str], tmp_path: Path):
     folder, _ = trained

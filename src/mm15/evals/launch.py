@@ -21,6 +21,7 @@ from mm15.evals.results import EvalReport, results_json
 from mm15.evals.run import RESULTS, SUBMISSIONS, evaluate, rescore
 from mm15.evals.standing import Other
 from mm15.generate.engine import BATCH_TOKENS
+from mm15.model.quantise import prepare
 
 REPORT, JUDGE = "report.html", "judge.jsonl"
 Progress = Callable[[str], None]
@@ -37,6 +38,7 @@ class Job:
         judge: URL, model and key; all empty: replies that ``out`` keeps from before, or none.
         against: folders of other evaluations of the same questions.
         paper: a size of the paper whose numbers stand beside these on the page.
+        dtype, quantise: as ``model.quantise.prepare`` takes them; predictions tell which.
     """
 
     bundle: str
@@ -49,6 +51,8 @@ class Job:
     against: tuple[str, ...] = ()
     paper: str = ""
     batch_tokens: int = BATCH_TOKENS
+    dtype: str | None = None
+    quantise: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ def launch(job: Job, ranks: int = 1, progress: Progress | None = None) -> Outcom
 
 def _evaluate(job: Job, progress: Progress | None = None) -> EvalReport:
     loaded = load_bundle(job.bundle)
+    prepare(loaded.model, job.dtype, job.quantise)
     try:
         return evaluate(
             loaded.model,

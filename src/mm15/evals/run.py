@@ -31,6 +31,7 @@ from mm15.evals.results import EvalReport, Speed, ask_judge, results_json, summa
 from mm15.generate.engine import BATCH_TOKENS, batches, generate
 from mm15.io.atomic import write_atomic
 from mm15.model.multimodal import MultimodalModel
+from mm15.model.quantise import Int8Linear, PackedLinear
 from mm15.processor import Processor
 
 REQUEST, RESULTS, SUBMISSIONS = "evaluation.json", "results.json", "submissions"
@@ -65,7 +66,7 @@ def evaluate(
         raise ValueError("several ranks need a folder (out) for their answers")
     items = request.read()
     folder = Path(out) if out is not None else None
-    decode = f"greedy, {next(model.parameters()).dtype}".replace("torch.", "")
+    decode = ", ".join(filter(None, ["greedy", str(model.compute_dtype).removeprefix("torch."), model.layout]))
     if folder:
         told = {**asdict(request), "folder": str(Path(request.folder).resolve()), "model": _weights_hash(model),
                 "processor": processor.fingerprint, "decode": decode}  # fmt: skip
@@ -247,4 +248,7 @@ def _weights_hash(model: MultimodalModel) -> str:
     digest = hashlib.sha256()
     for name, weight in model.state_dict().items():
         digest.update(f"{name} {tuple(weight.shape)} {float(weight.double().sum())!r}".encode())
+    for name, module in model.named_modules():
+        if isinstance(module, PackedLinear | Int8Linear):
+            digest.update(f"{name} {module.checksum!r}".encode())
     return digest.hexdigest()[:16]

@@ -294,7 +294,9 @@ def generate(
     needs = [-(-(sample.num_tokens + max_new_tokens) // PAGE) * PAGE for sample in samples]
     if not needs:
         return []
-    engine = Engine(model, processor, min(sum(needs), max(batch_tokens, *needs, PAGE)))
+    # A prompt that is alone lies in one page: nothing has to be shared, and attention reads it in one piece.
+    page = needs[0] if len(needs) == 1 else PAGE
+    engine = Engine(model, processor, min(sum(needs), max(batch_tokens, *needs, PAGE)), page=page)
     tickets = [engine.submit(sample, max_new_tokens, sampling, stop, streaming=False) for sample in samples]
     return [engine.result(ticket) for ticket in tickets]
 
@@ -329,6 +331,6 @@ def stream(
     Raises:
         ValueError: as ``Engine.submit``.
     """
-    places = sample.num_tokens + max(max_new_tokens, 1) + PAGE
-    engine = Engine(model, processor, places, features=features)
+    places = sample.num_tokens + max(max_new_tokens, 1)
+    engine = Engine(model, processor, places, page=places, features=features)
     return (yield from engine.stream(engine.submit(sample, max_new_tokens, sampling, stop)))

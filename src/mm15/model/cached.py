@@ -97,7 +97,8 @@ class _Paged:
     """One query per sequence over pages where they lie.
 
     Scores and weighted sums are products over pages in the order of the pool (a view of it where the pages in use are
-    neighbours); only the scores, which are small, are brought into the order of each sequence for the softmax.
+    neighbours); only the scores, which are small, are brought into the order of each sequence for the softmax. A
+    sequence that is alone and lies in one page is read by the fused kernel, which needs neither copy nor mask.
     """
 
     def __init__(
@@ -107,6 +108,11 @@ class _Paged:
         lengths = [cache.lengths[row] for row in rows]
         counts = [cache.pages_for(length) for length in lengths]
         self.most, self.num_rows = max(counts), len(rows)
+        self.alone: tuple[int, slice] | None = None
+        if counts == [1]:
+            begin = 0 if config.window is None else max(0, lengths[0] - config.window)
+            self.alone = cache.tables[rows[0]][0], slice(begin, lengths[0])
+            return
         used = sorted(
             (page, place, order)
             for place, (row, count) in enumerate(zip(rows, counts, strict=True))
@@ -132,6 +138,11 @@ class _Paged:
     def attend(self, layer: int, q_SHD: Tensor) -> Tensor:
         """[S, H, D] → [S, H, D]."""
         pool, page = self.cache.layers[layer], self.cache.page
+        if self.alone is not None:
+            keys_1GLD, values_1GLD = pool[:, None, self.alone[0], :, self.alone[1]]
+            # The heads of a group are more rows of one product: their keys are read once.
+            q_1GRD = q_SHD.unflatten(1, (self.kv_heads, -1))
+            return F.scaled_dot_product_attention(q_1GRD, keys_1GLD, values_1GLD, scale=self.scale).flatten(1, 2)
         if self.pages_Q is None:
             kv = pool[:, self.first : self.first + self.num_used]
         else:

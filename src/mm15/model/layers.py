@@ -79,8 +79,7 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
-        scale = (norm.square() / x.shape[-1] + eps).rsqrt().to(x.dtype)
+        scale = _inverse_rms(x, eps)
         normed = x * scale
         ctx.save_for_backward(normed, weight, scale)
         return normed * weight
@@ -91,6 +90,11 @@ class _RMSNorm(torch.autograd.Function):
         product = grads[0] * normed
         share = (product @ weight)[..., None] / -len(weight)
         return torch.addcmul(grads[0] * weight, normed, share) * scale, product.flatten(0, -2).sum(0), None
+
+
+def _inverse_rms(x: Tensor, eps: float) -> Tensor:
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+    return (norm.square() / x.shape[-1] + eps).rsqrt().to(x.dtype)
 
 
 class RMSNorm(Leaf):
@@ -106,9 +110,11 @@ class RMSNorm(Leaf):
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight.to(x.dtype)
-        # fp32 inference stays with torch: on the few rows of a decoding step its overhead is half of ours.
-        if x.device.type == "cpu" and (torch.is_grad_enabled() or x.dtype != torch.float32):
+        # On the few rows of a decoding step overhead counts: fp32 stays with torch, bf16 makes no node of a graph.
+        if x.device.type == "cpu" and torch.is_grad_enabled():
             return _RMSNorm.apply(x, weight, self.eps)
+        if x.device.type == "cpu" and x.dtype != torch.float32:
+            return x * _inverse_rms(x, self.eps) * weight
         return F.rms_norm(x, weight.shape, weight, self.eps)
 
 
@@ -198,4 +204,6 @@ class Rotation:
         self.sin_T1D = torch.cat([-sin_TD, sin_TD], dim=-1).to(dtype)[:, None]
 
     def __call__(self, x_THD: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            return _turn(x_THD, self.cos_T1D, self.sin_T1D)
         return _Rotate.apply(x_THD, self.cos_T1D, self.sin_T1D)

@@ -39,12 +39,14 @@ class MultimodalModel(nn.Module):
 
     ``compute_dtype`` is the dtype of activations; parameters keep their own (fp32 in training). Parameters are
     uninitialised after construction, so that a model can be built on the meta device: call ``init_weights`` or load.
+    ``layout`` is empty, or how the decoder's weights were laid out for answers alone (``model/quantise.py``).
     """
 
     def __init__(self, config: ModelConfig, compute_dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.config = config
         self.compute_dtype = compute_dtype
+        self.layout = ""
         vision, decoder = config.vision, config.decoder
         self.vision = VisionTransformer(vision)
         self.connector = build_connector(config.connector, vision.width, vision.grid, decoder.width)

@@ -2,7 +2,8 @@
 
 A matrix with few rows of input is as fast as memory delivers its bytes. ``pack`` orders weights the way the kernel
 reads them; ``quantise`` stores a byte per weight and a scale per output row (absolute maximum, symmetric), and leaves
-activations as they are.
+activations as they are. ``prepare`` is what users choose from. Routers of experts stay in fp32 everywhere; experts keep
+their layout when the rest is packed, and have no int8.
 
 Legend: I inputs, O outputs, T positions.
 """
@@ -13,8 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mm15.base.errors import ConfigError
+from mm15.model.experts import Experts
 from mm15.model.layers import Linear
+from mm15.model.moe import Router
 from mm15.model.multimodal import MultimodalModel
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 FEW_ROWS, SOME_ROWS = 2, 64
 """Up to so many positions each of ``Int8Linear``'s ways is the fastest."""
@@ -25,6 +31,7 @@ class PackedLinear(nn.Module):
 
     def __init__(self, weight_OI: Tensor, bias_O: Tensor | None, dtype: torch.dtype) -> None:
         super().__init__()
+        self.checksum = checksum(weight_OI)
         self.packed = torch.ops.mkldnn._reorder_linear_weight(weight_OI.detach().to(dtype).contiguous(), 1)
         self.bias_O = None if bias_O is None else bias_O.detach().to(dtype)
 
@@ -42,6 +49,7 @@ class Int8Linear(nn.Module):
 
     def __init__(self, weight_OI: Tensor, bias_O: Tensor | None, dtype: torch.dtype) -> None:
         super().__init__()
+        self.checksum = checksum(weight_OI)
         self.weight_OI, scale_O1 = to_int8(weight_OI.detach())
         self.wide_scale_O = scale_O1[:, 0]
         self.scale_O = self.wide_scale_O.to(dtype)
@@ -99,16 +107,50 @@ def to_int8(weight_OI: Tensor) -> tuple[Tensor, Tensor]:
     return (weight_OI / scale_O1).round().to(torch.int8), scale_O1
 
 
+def checksum(weight_OI: Tensor) -> float:
+    """The sum of all weights, in fp64: what is left to tell one model from another when the weights are laid out."""
+    return float(weight_OI.detach().double().sum())
+
+
+def prepare(model: MultimodalModel, dtype: str | None = None, kind: str | None = None) -> None:
+    """Make a model ready to answer, in place, as a user asks for it.
+
+    Args:
+        dtype: "fp32" or "bf16", of weights and activations. None changes nothing: parameters as they were kept, fp32
+            activations. On a CPU "bf16" also packs the matrices (where torch has oneDNN), since a model that was
+            rounded is no longer what it was anyway; fp32 is never packed here: packed products are summed in another
+            order, and fp32 answers stay what they were, token for token.
+        kind: "int8" for int8 weights (see ``quantise``), with activations in bf16.
+
+    Raises:
+        ConfigError: another dtype or kind, int8 with fp32, or int8 where ``quantise`` refuses.
+    """
+    if dtype is not None and dtype not in DTYPES:
+        raise ConfigError([f"unknown dtype '{dtype}'; there are: {', '.join(DTYPES)}"], "dtype")
+    if kind is not None:
+        if dtype == "fp32":
+            raise ConfigError([f"{kind} weights compute in bf16, and fp32 was asked for; leave the dtype out"], "dtype")
+        try:
+            quantise(model, kind)
+        except ValueError as error:
+            raise ConfigError([str(error)], kind) from None
+    elif dtype is not None:
+        set_dtype(model, DTYPES[dtype])
+        if dtype == "bf16" and _device(model).type == "cpu" and torch.backends.mkldnn.is_available():
+            pack(model)
+
+
 def pack(model: MultimodalModel) -> None:
     """Lay the decoder's matrices out for decoding on a CPU, in place. Afterwards the model can only answer.
 
     Raises:
-        ValueError: the model is not on a CPU, or this build of torch has no oneDNN.
+        ValueError: the model is not on a CPU or was laid out before, or this build of torch has no oneDNN.
     """
-    _check_cpu(model, "packed weights")
+    _check(model, "packed weights")
     if not torch.backends.mkldnn.is_available():
         raise ValueError("packed weights need a build of torch with oneDNN, and this one has none")
-    _swap(model, PackedLinear)
+    _swap(model, PackedLinear, model.compute_dtype)
+    model.layout = "packed"
 
 
 def quantise(model: MultimodalModel, kind: str = "int8") -> None:
@@ -118,31 +160,43 @@ def quantise(model: MultimodalModel, kind: str = "int8") -> None:
     encoder and the connector are not quantised: they compute more than they read.
 
     Raises:
-        ValueError: another kind than "int8", or a model that is not on a CPU.
+        ValueError: another kind than "int8", a model that is not on a CPU or was laid out before, or one with experts:
+            most of its weights would stay as they are.
     """
     if kind != "int8":
         raise ValueError(f"unknown quantisation '{kind}'; there is: int8")
-    _check_cpu(model, "int8 weights")
+    _check(model, "int8 weights")
+    if experts := [name for name, module in model.named_modules() if isinstance(module, Experts)]:
+        raise ValueError(f"experts have no int8 weights, and this model has them ({', '.join(experts)}); use dtype bf16")
     _swap(model, Int8Linear, torch.bfloat16)
     set_dtype(model, torch.bfloat16)
+    model.layout = kind
 
 
 def set_dtype(model: MultimodalModel, dtype: torch.dtype) -> None:
-    """Parameters and activations in this dtype, in place."""
+    """Parameters and activations in this dtype, in place; routers in fp32, because rounding one flips choices."""
+    routers = [module for module in model.modules() if isinstance(module, Router)]
+    exact = [router.weight.detach().float() for router in routers]
     model.to(dtype)
+    for router, weight in zip(routers, exact, strict=True):
+        router.weight = nn.Parameter(weight, requires_grad=router.weight.requires_grad)
     model.compute_dtype = dtype
 
 
-def _check_cpu(model: MultimodalModel, what: str) -> None:
-    device = model.decoder.embedding.weight.device
+def _device(model: MultimodalModel) -> torch.device:
+    return model.decoder.embedding.weight.device
+
+
+def _check(model: MultimodalModel, what: str) -> None:
+    if model.layout:
+        raise ValueError(f"{what} are made from plain ones, and this model has {model.layout} ones; load it again")
+    device = _device(model)
     if device.type != "cpu":
         raise ValueError(f"{what} are read by CPU kernels, and the model lies on {device}; use device cpu")
 
 
-def _swap(
-    model: MultimodalModel, made: type[PackedLinear] | type[Int8Linear], dtype: torch.dtype | None = None
-) -> None:
-    dtype, decoder = dtype or model.compute_dtype, model.decoder
+def _swap(model: MultimodalModel, made: type[PackedLinear] | type[Int8Linear], dtype: torch.dtype) -> None:
+    decoder = model.decoder
     if decoder.untied_head is None:
         setattr(decoder, "untied_head", made(decoder.embedding.weight, None, dtype))  # noqa: B010  (it is no Linear)
     for parent in list(decoder.modules()):
