@@ -25,14 +25,14 @@ def numpy_rng(seed: int, *key: object) -> np.random.Generator:
 
 
 ROUNDS = 6
-"""Of the Feistel network below; four make it a permutation like any other (Luby & Rackoff, 1988)."""
+"""Of the Feistel network below: four make it a permutation like any other (Luby & Rackoff, 1988); few rows need more."""
 
 
 def permuted(place_N: np.ndarray, count: int, seed: int, *key: object) -> np.ndarray:
     """Where a permutation of ``count`` puts some places, without making the permutation.
 
-    A shuffle of two billion rows would take 16 GB and a minute; a Feistel network over the next power of four, walked
-    on until it falls below ``count`` (Black & Rogaway, 2002), needs no memory and only the places that are asked for.
+    A shuffle of two billion rows would take 16 GB and a minute; a Feistel network over the next power of two, walked on
+    until it falls below ``count`` (Black & Rogaway, 2002), needs no memory and only the places that are asked for.
 
     Args:
         place_N: integers in [0, count).
@@ -40,25 +40,28 @@ def permuted(place_N: np.ndarray, count: int, seed: int, *key: object) -> np.nda
     Returns:
         int64 [N]; over all places every number below ``count`` comes once.
     """
-    half = max((int(count) - 1).bit_length() + 1, 2) // 2
-    shift, mask = np.uint64(half), np.uint64((1 << half) - 1)
+    bits = max((int(count) - 1).bit_length(), 2)
+    shift = np.uint64(bits // 2)
+    low, high = (np.uint64((1 << width) - 1) for width in (bits // 2, bits - bits // 2))
     keys = [np.uint64(seed_of(seed, *key, "round", number)) for number in range(ROUNDS)]
     value_N = place_N.astype(np.uint64)
     walking = np.arange(len(value_N))
     while len(walking):
-        left, right = value_N[walking] >> shift, value_N[walking] & mask
-        for round_key in keys:
-            left, right = right, left ^ (_mixed(right + round_key) & mask)
-        value_N[walking] = (left << shift) | right
-        walking = walking[value_N[walking] >= count]
+        left, right = value_N[walking] >> shift, value_N[walking] & low
+        for number in range(0, ROUNDS, 2):
+            left = left ^ (_mixed(right + keys[number]) & high)
+            right = right ^ (_mixed(left + keys[number + 1]) & low)
+        found = (left << shift) | right
+        value_N[walking] = found
+        walking = walking[found >= count]
     return value_N.astype(np.int64)
 
 
 def _mixed(x: np.ndarray) -> np.ndarray:
-    """SplitMix64's finaliser (Steele et al., 2014): every bit of the outcome depends on every bit of x."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    """32 bits, each of which depends on every bit of x (the finaliser of SplitMix64 in short, Steele et al., 2014)."""
+    x = x * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(32))) * np.uint64(0x94D049BB133111EB)
+    return x >> np.uint64(32)
 
 
 def python_rng(seed: int, *key: object) -> random.Random:

@@ -196,9 +196,10 @@ class Planner:
 def pack_window(load_N2: np.ndarray) -> list[list[int]]:
     """Vector bin packing: every item into one pack, no pack above 1 in either dimension.
 
-    One pack is filled at a time, always with the item that leaves the least room, measured as a weighted squared norm
-    (norm-based greedy of Panigrahy et al. 2011, "Heuristics for Vector Bin Packing"); the weights are the total
-    demands. Unlike first-fit-decreasing it pairs items that are long in one dimension with items long in the other.
+    One pack is filled at a time, always with the item that brings it nearest to its aim: full in the dimension of which
+    more is demanded, and with as much of the other as falls to a full pack. The distance is a weighted squared norm
+    (norm-based greedy of Panigrahy et al. 2011, "Heuristics for Vector Bin Packing", there measured to the limits). So
+    long texts and many tiles are spread over the packs, which cost about the same before anything is ordered.
 
     Args:
         load_N2: tokens and tiles of every item as shares of the budget, each at most 1.
@@ -207,25 +208,28 @@ def pack_window(load_N2: np.ndarray) -> list[list[int]]:
         The items of every pack, ascending.
     """
     demand = load_N2.sum(0)
-    tokens_weight, tiles_weight = demand / demand.max()
-    left = np.arange(len(load_N2))
+    token_share, tile_share = demand / demand.max()
+    left = np.argsort(load_N2[:, 0], kind="stable")
+    tokens, tiles = np.ascontiguousarray(load_N2[left].T)
     packs = []
     while len(left):
-        tokens, tiles = np.ascontiguousarray(load_N2[left].T)
         token_room = tile_room = 1.0 + 1e-9
+        token_aim, tile_aim = token_share, tile_share
         chosen: list[int] = []
-        while True:
-            token_rest, tile_rest = token_room - tokens, tile_room - tiles
-            score = tokens_weight * token_rest**2 + tiles_weight * tile_rest**2
-            score[(token_rest < 0) | (tile_rest < 0)] = np.inf
+        while fitting := int(tokens.searchsorted(token_room, "right")):
+            score = token_share * (tokens[:fitting] - token_aim) ** 2
+            score += tile_share * (tiles[:fitting] - tile_aim) ** 2
+            score[tiles[:fitting] > tile_room] = np.inf
             best = int(score.argmin())
             if score[best] == np.inf:
                 break
             chosen.append(best)
-            token_room, tile_room = token_rest[best], tile_rest[best]
-            tokens[best] = np.inf
+            token_room, tile_room = token_room - tokens[best], tile_room - tiles[best]
+            token_aim, tile_aim = token_aim - tokens[best], tile_aim - tiles[best]
+            tiles[best] = 2.0  # fits nowhere: it is taken
         packs.append(sorted(left[chosen].tolist()))
-        left = np.delete(left, chosen)
+        rest = np.delete(np.arange(len(left)), chosen)
+        left, tokens, tiles = left[rest], tokens[rest], tiles[rest]
     return packs
 
 
