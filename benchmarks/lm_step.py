@@ -72,7 +72,9 @@ def samples(count: int) -> list[EncodedSample]:
         tokens_T = torch.randint(2, VOCAB, (int(length),), generator=dice)
         labels_T = torch.cat([tokens_T[1:], torch.tensor([IGNORE])])
         labels_T[torch.rand(len(labels_T), generator=dice) < MASKED] = IGNORE
-        made.append(EncodedSample(tokens_T, labels_T, torch.zeros(0, 3, 16, 16, dtype=torch.uint8), str(index), "", TEXT))
+        made.append(
+            EncodedSample(tokens_T, labels_T, torch.zeros(0, 3, 16, 16, dtype=torch.uint8), str(index), "", TEXT)
+        )
     return made
 
 
@@ -98,9 +100,7 @@ def imported(theirs: LlamaForCausalLM) -> tuple[MultimodalModel, Callable[[], di
         theirs.save_pretrained(folder)
         saved = open_llm(folder)
         debug = SIZES["debug"]
-        config = ModelConfig(
-            vision=debug.vision, connector=debug.connector, decoder=saved.config, image_token=IMAGE
-        )
+        config = ModelConfig(vision=debug.vision, connector=debug.connector, decoder=saved.config, image_token=IMAGE)
         model = MultimodalModel(config)
         model.init_weights(0)
         model.decoder.load_state_dict(dict(saved.state()))
@@ -184,7 +184,9 @@ def interleaved(
             if number:  # the first round warms up
                 seconds[name].append(clock() - began)
         if number:
-            print(number, *(f"{name} {values[-1]:.2f} s" for name, values in seconds.items()), sep="  ", file=sys.stderr)
+            print(
+                number, *(f"{name} {values[-1]:.2f} s" for name, values in seconds.items()), sep="  ", file=sys.stderr
+            )
     return seconds
 
 
@@ -207,8 +209,8 @@ def told(seconds: dict[str, list[float]], tokens: int, bounds: dict[str, float])
         ratios = [value / ours for value, ours in zip(values, next(iter(seconds.values())), strict=True)]
         bound = f"   bound {bounds[name]:.2f}x, {median / base / bounds[name]:.0%} of it" if name in bounds else ""
         print(
-            f"{name:<24} {tokens / median:>7,.0f} real tokens/s ({tokens / max(values):,.0f}–{tokens / min(values):,.0f})"
-            f"   mm15 is {median / base:.2f}x ({min(ratios):.2f}–{max(ratios):.2f} by round)   n={len(values)}{bound}",
+            f"{name:<24} {tokens / median:>7,.0f} real tokens/s "
+            f"({tokens / max(values):,.0f}–{tokens / min(values):,.0f})   mm15 is {median / base:.2f}x ({min(ratios):.2f}–{max(ratios):.2f} by round)   n={len(values)}{bound}",
             flush=True,
         )
 

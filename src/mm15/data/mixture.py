@@ -162,7 +162,9 @@ class Mixture:
             # Ascending draws: the epochs follow each other.
             row_N[here] = np.concatenate(
                 [
-                    rows[permuted(places[epochs == epoch], len(rows), self.seed, "epoch", self.pools[source].name, epoch)]
+                    rows[
+                        permuted(places[epochs == epoch], len(rows), self.seed, "epoch", self.pools[source].name, epoch)
+                    ]
                     for epoch in np.unique(epochs)
                 ]
             )

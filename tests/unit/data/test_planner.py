@@ -237,7 +237,9 @@ def test_steps_cross_windows_and_every_draw_still_comes_once():
     assert fresh.restore(plan.state(333)) == 333 and fresh.pack(333) == packs[333]
 
 
-@pytest.mark.parametrize(("count", "first", "step"), [(30, 0, 4), (30, 3, 4), (30, 5, 1), (3, 6, 16), (5, 1, 2), (9, 0, 9)])
+@pytest.mark.parametrize(
+    ("count", "first", "step"), [(30, 0, 4), (30, 3, 4), (30, 5, 1), (3, 6, 16), (5, 1, 2), (9, 0, 9)]
+)
 def test_an_order_is_a_permutation_whose_whole_steps_are_neighbours_in_cost(count: int, first: int, step: int):
     cost = numpy_rng(0, count, first).random(count)
     order = order_packs(cost, first, step, numpy_rng(1, "order"))
