@@ -7,6 +7,7 @@ Legend: T rows, K choices of a row, E experts, D width.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -36,6 +37,20 @@ class Routing(NamedTuple):
     """Mean over rows of the entropy of the router's probabilities, in nats; at most ln E."""
     dropped: Tensor
     """Share of the choices that found their expert full."""
+
+
+class Routings:
+    """What every layer did, in order. No list, because FSDP hands modules copies of lists: the auxiliary losses that a
+    layer appends to a copy would be lost."""
+
+    def __init__(self) -> None:
+        self._told: list[Routing] = []
+
+    def append(self, routing: Routing) -> None:
+        self._told.append(routing)
+
+    def __iter__(self) -> Iterator[Routing]:
+        return iter(self._told)
 
 
 class Router(Leaf):
@@ -69,7 +84,7 @@ class MoE(nn.Module):
         self.gate_up = Experts(experts, config.moe.top_k, config.width, (inner, inner))
         self.down = Experts(experts, config.moe.top_k, inner, (config.width,), gain=(2 * config.layers) ** -0.5)
 
-    def forward(self, x_TD: Tensor, routing: list[Routing] | None = None) -> Tensor:
+    def forward(self, x_TD: Tensor, routing: list[Routing] | Routings | None = None) -> Tensor:
         """[T, D] → [T, D]. ``routing`` grows by what this layer did."""
         experts, rows = self.config.experts, len(x_TD)
         logits_TE = self.router(x_TD)
