@@ -17,7 +17,7 @@ from torch import nn
 from mm15.base.batch import PackedBatch
 from mm15.base.errors import ConfigError, DataError, NonFiniteError
 from mm15.base.memory import keep_freed_memory
-from mm15.dist.ranks import any_rank, data_place, is_first, layout
+from mm15.dist.ranks import any_rank, data_place, is_first, layout, rank_device
 from mm15.train import checkpoint
 from mm15.train.log import RunLog
 from mm15.train.optim import OptimizerSet, build_optimizer, matmul_dtype, rate_factor
@@ -105,7 +105,8 @@ def train(
         MM15Error: a checkpoint could not be written.
     """
     packs_here = packs_per_rank(config)
-    device = next(model.parameters()).device
+    # What is shared out may be too large for one device: it gets there part by part.
+    device = next(model.parameters()).device if config.parallel.shard == "none" else rank_device()
     if device.type == "cpu":
         keep_freed_memory()
     model.compute_dtype = compute_dtype(config, device)  # type: ignore[assignment]

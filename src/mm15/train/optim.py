@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor, Replicate
+from torch.distributed.tensor import DTensor
 
 from mm15.base.catalogue import did_you_mean
 from mm15.base.errors import ConfigError
@@ -23,7 +23,9 @@ from mm15.dist.ranks import place
 from mm15.model.experts import Experts
 from mm15.model.layers import Linear, Table
 from mm15.model.moe import Router
+from mm15.train.adafactor import AdaFactor
 from mm15.train.run_config import OptimizerConfig, ScheduleConfig
+from mm15.train.sharded import on_all, whole
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 STACK_LIMIT = 1 << 27
@@ -71,101 +73,6 @@ def decoder_size(model: nn.Module) -> int:
     return sum(counted)
 
 
-class AdaFactor(torch.optim.Optimizer):
-    """AdaFactor (Shazeer & Stern, 1804.04235) with the rate given from outside.
-
-    No relative step and no parameter scaling, which ``torch.optim.Adafactor`` cannot switch off. Matrices keep a mean
-    of squares per row and per column, everything else a full one; both with β2(t) = 1 − t^−0.8 (section 7.2). The
-    update is divided by max(1, RMS / clip_rms) (section 6); ``momentum`` averages updates (β1), None keeps no average.
-    """
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float,
-        weight_decay: float = 0.0,
-        momentum: float | None = None,
-        clip_rms: float = 1.0,
-        eps: float = 1e-30,
-    ) -> None:
-        defaults = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "clip_rms": clip_rms, "eps": eps}
-        super().__init__(params, defaults)
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient."""
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._move(parameter, parameter.grad, group)
-
-    def _move(self, parameter: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[parameter]
-        if not state:
-            state["step"] = torch.zeros(())
-            if parameter.ndim in (2, 3):
-                # Whole on every rank, where the matrix itself is shared out: they are small.
-                *matrices, rows, columns = grad.shape
-                state["row"] = torch.zeros(*matrices, rows, 1, dtype=grad.dtype, device=grad.device)
-                state["col"] = torch.zeros(*matrices, 1, columns, dtype=grad.dtype, device=grad.device)
-            else:
-                state["square"] = torch.zeros_like(grad)
-            if group["momentum"] is not None:
-                state["average"] = torch.zeros_like(grad)
-        state["step"] += 1
-        fresh = float(state["step"]) ** -0.8
-        if isinstance(grad, DTensor):
-            self._move_sharded(parameter, grad, state, fresh, group)
-            return
-        # Three axes: the same matrix of many experts, each of which is moved as if it stood alone.
-        names = [name for name in state if name != "step"]
-        pieces = range(len(parameter)) if parameter.ndim == 3 else (...,)
-        for piece in pieces:
-            self._move_one(parameter[piece], grad[piece], {name: state[name][piece] for name in names}, fresh, group)
-
-    def _move_sharded(
-        self, parameter: Tensor, grad: DTensor, state: Mapping[str, Tensor], fresh: float, group: Mapping[str, Any]
-    ) -> None:
-        """The same of a parameter that is shared out: its means are those of the whole."""
-        square = grad.square().add_(group["eps"])
-        axes = tuple(range(grad.ndim)) if grad.ndim < 3 else (1, 2)
-        count = math.prod(grad.shape[axis] for axis in axes)
-        if grad.ndim in (2, 3):
-            row, col = state["row"], state["col"]
-            row.lerp_(_whole(square.sum(dim=-1, keepdim=True)) / grad.shape[-1], fresh)
-            col.lerp_(_whole(square.sum(dim=-2, keepdim=True)) / grad.shape[-2], fresh)
-            scale = (row / row.mean(dim=-2, keepdim=True)).rsqrt()
-            update = grad * _on_all(scale, grad) * _on_all(col.rsqrt(), grad)
-        else:
-            state["square"].lerp_(square, fresh)
-            update = grad * state["square"].rsqrt()
-        rms = (_whole(update.square().sum(dim=axes, keepdim=True)) / count).sqrt()
-        update /= _on_all((rms / group["clip_rms"]).clamp(min=1.0), grad)
-        if group["momentum"] is not None:
-            update = state["average"].lerp_(update, 1 - group["momentum"])
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.add_(update, alpha=-group["lr"])
-
-    def _move_one(
-        self, parameter: Tensor, grad: Tensor, state: Mapping[str, Tensor], fresh: float, group: Mapping[str, Any]
-    ) -> None:
-        square = grad.square().add_(group["eps"])
-        if parameter.ndim == 2:
-            row, col = state["row"], state["col"]
-            row.lerp_(square.mean(dim=1, keepdim=True), fresh)
-            col.lerp_(square.mean(dim=0, keepdim=True), fresh)
-            update = grad * (row / row.mean()).rsqrt() * col.rsqrt()
-        else:
-            state["square"].lerp_(square, fresh)
-            update = grad * state["square"].rsqrt()
-        rms = update.square().mean().sqrt()
-        update /= (rms / group["clip_rms"]).clamp(min=1.0)
-        if group["momentum"] is not None:
-            update = state["average"].lerp_(update, 1 - group["momentum"])
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.add_(update, alpha=-group["lr"])
-
-
 class Muon(torch.optim.Optimizer):
     """Muon (K. Jordan, 2024) for matrices: Nesterov momentum, made nearly orthogonal.
 
@@ -209,7 +116,7 @@ class Muon(torch.optim.Optimizer):
         """Move along the orthogonalised directions; those of parameters that are shared out are gathered first."""
         # In place, a matrix moves by itself; of a parameter that is shared out the whole move is made, and cut.
         moved = [torch.zeros(p.shape, device=p.device) if isinstance(p, DTensor) else p for p in params]
-        stacks = self._stacks(params, moved, [_whole(direction) for direction in directions])
+        stacks = self._stacks(params, moved, [whole(direction) for direction in directions])
         updates = _dealt_out([torch.stack(moves) for _, moves in stacks])
         for (matrices, _), update_KAB in zip(stacks, updates, strict=True):
             scale = lr * 0.2 * math.sqrt(max(update_KAB.shape[1:]))
@@ -217,7 +124,7 @@ class Muon(torch.optim.Optimizer):
                 matrix.add_(update, alpha=-scale)
         for parameter, move in zip(params, moved, strict=True):
             if isinstance(parameter, DTensor):
-                parameter.add_(_on_all(move, parameter))
+                parameter.add_(on_all(move, parameter))
 
     def _stacks(
         self, params: Sequence[nn.Parameter], moved: Sequence[Tensor], directions: Sequence[Tensor]
@@ -250,18 +157,6 @@ def _portions(params: Sequence[Tensor]) -> list[tuple[int, int]]:
             size = 0
         size += parameter.numel()
     return list(itertools.pairwise([*cuts, len(params)]))
-
-
-def _whole(tensor: Tensor) -> Tensor:
-    """A tensor that is shared out, gathered on every rank; any other as it is."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def _on_all(tensor: Tensor, like: Tensor) -> DTensor:
-    """A tensor that every rank has, on the mesh of another; where it meets one that is cut, it is cut alike."""
-    assert isinstance(like, DTensor)
-    mesh = like.device_mesh
-    return DTensor.from_local(tensor, mesh, [Replicate()] * mesh.ndim, run_check=False)
 
 
 def _dealt_out(stacks: Sequence[Tensor]) -> list[Tensor]:

@@ -9,6 +9,7 @@ Every rank passes the vision tower and the connector in every pass, over zero ti
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 
 import torch
@@ -120,6 +121,8 @@ def _shard(model: nn.Module, blocks: list[nn.Module], config: ParallelConfig, me
     assert isinstance(dtype, torch.dtype)
     narrow = MixedPrecisionPolicy(dtype, torch.float32, cast_forward_inputs=False)
     wide = MixedPrecisionPolicy(None, torch.float32, cast_forward_inputs=False)
+    # It warns of in-place work on a part's output, of which there is none.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     hybrid = config.shard == "hybrid"
     within = joined(mesh, "within")
     every = DeviceMesh._concatenate([mesh["replicas"], within]) if hybrid else within

@@ -29,7 +29,7 @@ def share_experts(model: nn.Module, mesh: DeviceMesh) -> None:
         if isinstance(module, MoE):
             for experts in (module.gate_up, module.down):
                 whole = experts.weight
-                shared = distribute_tensor(whole.detach(), mesh, [Shard(0)], src_data_rank=None)
+                shared = distribute_tensor(whole.detach().to(mesh.device_type), mesh, [Shard(0)], src_data_rank=None)
                 experts.weight = nn.Parameter(shared, requires_grad=whole.requires_grad)
             module.work = partial(_work, module, mesh.get_group())  # type: ignore[method-assign]
 

@@ -1,7 +1,7 @@
 """Tensor parallelism of the decoder: ranks share its heads and the inner width of its feed-forward networks.
 
 A rank holds whole heads: of the fused q, k, v its rows lie in three places, so the fused matrix is split into its parts
-(``qkv.part0`` … ), each cut by rows. Outputs of the second matrix are summed over ranks (Megatron-LM, arXiv 1909.08053).
+(``qkv.part0`` … ), each cut by rows. What the second matrix gives is summed over ranks (Megatron-LM, 1909.08053).
 What is not shared out (embedding, head, norms, routers and experts) computes the same on all of them.
 
 Legend: T positions, D width.
@@ -16,7 +16,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Shard, distribute_tensor
+from torch.distributed.tensor import DTensor, Placement, Replicate, Shard, distribute_tensor
 
 from mm15.model.decoder import Attention, SwiGLU
 from mm15.model.layers import Linear, RMSNorm
@@ -100,9 +100,8 @@ def local(parameter: Any) -> Tensor:
 
 
 def _cut(weight: Tensor, mesh: DeviceMesh, placement: Placement) -> nn.Parameter:
-    assert not isinstance(placement, Partial)
     # Every rank has the whole already: nothing travels.
-    shared = distribute_tensor(weight.detach().contiguous(), mesh, [placement], src_data_rank=None)
+    shared = distribute_tensor(weight.detach().contiguous().to(mesh.device_type), mesh, [placement], src_data_rank=None)
     return nn.Parameter(shared, requires_grad=weight.requires_grad)
 
 

@@ -91,3 +91,12 @@ class TrainConfig(Strict):
     log_every: PositiveInt = 10
     max_bad_steps: PositiveInt = 5
     """So many skipped steps (NaN or Inf) in a row end the run."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainConfig:
+        if self.parallel.tensor > 1 and self.optimizer.kind == "adafactor":
+            raise ValueError(
+                "parallel.tensor splits fused matrices, whose rows and columns adafactor averages as one: it would not "
+                "be the run of one rank. Use parallel.shard, or another optimizer"
+            )
+        return self
