@@ -19,6 +19,7 @@ import torch
 import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from mm15.base.config import validate
 from mm15.base.errors import BundleError, ConfigError
@@ -53,12 +54,14 @@ def save_bundle(
     processor: Processor,
     recipe: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write a bundle, all of it or nothing; a bundle that is already there is replaced.
 
     Args:
         recipe: the resolved recipe, YAML values.
         extra: anything to tell, JSON values: where it came from, steps taken.
+        weights: in place of the model's own, where those are shared out over ranks; its state dict as on one rank.
 
     Raises:
         BundleError: the processor does not fit the model, or the model was packed or quantised: it has no weights to
@@ -71,7 +74,8 @@ def save_bundle(
     if problems:
         raise BundleError(_refusal(Path(folder), problems))
     with atomic_folder(folder) as draft:
-        save_file({name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}, draft / WEIGHTS)
+        tensors = model.state_dict() if weights is None else weights
+        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, draft / WEIGHTS)
         (draft / CONFIG).write_text(model.config.model_dump_json(indent=1), encoding="utf-8")
         (draft / PROCESSOR).write_text(processor.config.model_dump_json(indent=1), encoding="utf-8")
         processor.tokenizer.save(draft / TOKENIZER)

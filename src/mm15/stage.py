@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mm15.base.config import fingerprint, load, to_yaml
 from mm15.base.errors import ConfigError
@@ -21,7 +21,7 @@ from mm15.data.mixture import ShareRow
 from mm15.data.planner import PackBudget, PackCost, Planner, build_planner
 from mm15.data.source import Source, open_sources
 from mm15.dist.map import PROCESSES
-from mm15.dist.ranks import has_ranks, is_first, local_ranks, place
+from mm15.dist.ranks import data_place, has_ranks, is_first, local_ranks, meet, rank_device, torchrun_ranks
 from mm15.io.atomic import write_atomic
 from mm15.model.flops import products_per_token, tile_flops
 from mm15.model.multimodal import MultimodalModel
@@ -32,7 +32,9 @@ from mm15.text.template import TemplateConfig
 from mm15.text.tokenizer import Tokenizer
 from mm15.train.encoder import DenseProcessor, EncoderModel, LabelSet, word_ids
 from mm15.train.loop import Hook, TrainReport, train
+from mm15.train.parallel import build_mesh
 from mm15.train.recipe import Recipe, StageName, load_recipe
+from mm15.train.sharded import full_weights, is_shared_out
 
 RECIPE, ORIGIN, SHARES, LOG = "recipe.yaml", "run.json", "shares.json", "log.jsonl"
 
@@ -76,11 +78,14 @@ def start_stage(
     out = Path(out)
     if (out / LOG).exists():  # a start that was refused before its first step leaves none, and may be tried again
         raise ConfigError([f"{out} holds a run already: mm15 resume {out}, or give another --out"], str(out))
-    out.mkdir(parents=True, exist_ok=True)
     origin = {"data": str(Path(data).resolve()), "init": str(Path(init).resolve()) if init else None}
-    write_atomic(out / ORIGIN, json.dumps(origin, indent=1))
-    write_atomic(out / RECIPE, to_yaml(resolved))
-    return _run(resolved, out, origin, resume=False, hooks=hooks)
+    with torchrun_ranks():
+        meet()  # All have looked before the first one writes.
+        if is_first():
+            out.mkdir(parents=True, exist_ok=True)
+            write_atomic(out / ORIGIN, json.dumps(origin, indent=1))
+            write_atomic(out / RECIPE, to_yaml(resolved))
+        return _run(resolved, out, origin, resume=False, hooks=hooks)
 
 
 def resume_stage(run: str | Path, accept_plan: bool = False, hooks: Sequence[Hook] = ()) -> StageResult:
@@ -94,7 +99,8 @@ def resume_stage(run: str | Path, accept_plan: bool = False, hooks: Sequence[Hoo
     if not (run / RECIPE).is_file() or not (run / ORIGIN).is_file():
         raise ConfigError([f"{run} is no run folder: it has no {RECIPE} and {ORIGIN}"], str(run))
     origin = json.loads((run / ORIGIN).read_text(encoding="utf-8"))
-    return _run(load(Recipe, run / RECIPE), run, origin, resume=True, accept_plan=accept_plan, hooks=hooks)
+    with torchrun_ranks():
+        return _run(load(Recipe, run / RECIPE), run, origin, resume=True, accept_plan=accept_plan, hooks=hooks)
 
 
 def mixture_of(recipe: str | Path, data: str | Path, changes: Sequence[str] = ()) -> tuple[list[dict[str, Any]], str]:
@@ -126,7 +132,11 @@ def _run(
     hooks: Sequence[Hook] = (),
 ) -> StageResult:
     model, processor = _start(recipe, Path(origin["data"]), origin["init"])
+    if not is_first():
+        meet()  # The others find the costs that the first has just written.
     stream = _stream(recipe, Path(origin["data"]), model, processor)
+    if is_first():
+        meet()
     planner = stream[0]
     rows = _shares(recipe, planner)
     planner.mixture.check_repetition(_draws(recipe, planner))
@@ -137,12 +147,12 @@ def _run(
     # The other ranks find the costs that this one has just written.
     work = local_ranks(ranks, PROCESSES, _other_rank, recipe, out, origin, resume, accept_plan)
     with work if ranks > 1 else nullcontext():
-        report = _train(recipe, out, stream, resume, accept_plan, hooks)
+        report, weights = _train(recipe, out, stream, model, resume, accept_plan, hooks)
     if not is_first():
         return _result(recipe, report, out)
     if report.status == "finished":
         extra = {"stage": recipe.stage.value, "steps": report.step, "recipe_hash": fingerprint(recipe)}
-        save_bundle(out / "bundle", model, processor, recipe.model_dump(mode="json"), extra)
+        save_bundle(out / "bundle", model, processor, recipe.model_dump(mode="json"), extra, weights)
     else:
         print(f"stopped after step {report.step} of {report.steps}; everything is saved. Go on with: mm15 resume {out}")
     return _result(recipe, report, out)
@@ -158,17 +168,30 @@ def _local_ranks(recipe: Recipe) -> int:
 
 def _other_rank(recipe: Recipe, out: Path, origin: dict[str, Any], resume: bool, accept_plan: bool) -> None:
     model, processor = _start(recipe, Path(origin["data"]), origin["init"])
-    _train(recipe, out, _stream(recipe, Path(origin["data"]), model, processor), resume, accept_plan)
+    stream = _stream(recipe, Path(origin["data"]), model, processor)
+    _train(recipe, out, stream, model, resume, accept_plan)
 
 
 def _train(
-    recipe: Recipe, out: Path, stream: Stream, resume: bool, accept_plan: bool, hooks: Sequence[Hook] = ()
-) -> TrainReport:
+    recipe: Recipe,
+    out: Path,
+    stream: Stream,
+    model: MultimodalModel,
+    resume: bool,
+    accept_plan: bool,
+    hooks: Sequence[Hook] = (),
+) -> tuple[TrainReport, dict[str, Tensor] | None]:
+    """The report, and what belongs into a bundle where the model itself holds a part of it (None: all is there)."""
     planner, sources, trained = stream
-    rank, world = place()
+    parallel = recipe.train.parallel
+    if has_ranks():
+        build_mesh(parallel)
+    if parallel.shard == "none":
+        trained.module.to(rank_device())
+    rank, world = data_place()
     cache_mb = recipe.cache_mb // world
     with Loader(planner, sources, trained.processor, rank, world, recipe.workers, cache_mb=cache_mb) as loader:
-        return train(
+        report = train(
             trained.module,
             loader,
             recipe.train,
@@ -178,6 +201,8 @@ def _train(
             hooks=hooks,
             name=recipe.name,
         )
+    needs_gathering = is_shared_out(model) and report.status == "finished"
+    return report, full_weights(model) if needs_gathering else None
 
 
 def _result(recipe: Recipe, report: TrainReport, out: Path) -> StageResult:

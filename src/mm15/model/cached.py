@@ -17,7 +17,7 @@ from torch import Tensor
 from mm15.model.attention import Segments, causal_attention
 from mm15.model.cache import KVCache
 from mm15.model.layers import Rotation
-from mm15.model.moe import Routing
+from mm15.model.moe import Routings
 from mm15.model.rope import rope_frequencies
 from mm15.model.sizes import DecoderConfig
 
@@ -38,7 +38,7 @@ class Step:
         starts = list(cache.lengths)
         cache.reserve(more)
         self.cache, self.heads, self.kv_heads = cache, config.heads, config.kv_heads
-        self.routing: list[Routing] | None = None
+        self.routing: Routings | None = None
         places = [place for start, count in zip(starts, more, strict=True) for place in range(start, start + count)]
         tables = [table for table, count in zip(cache.tables, more, strict=True) for _ in range(count)]
         pages = [table[place // cache.page] for table, place in zip(tables, places, strict=True)]

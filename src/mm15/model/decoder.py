@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mm15.model.attention import Segments, causal_attention
 from mm15.model.cached import Step
 from mm15.model.layers import Linear, RMSNorm, Rotation, Table, roll_half
-from mm15.model.moe import MoE, Routing
+from mm15.model.moe import MoE, Routings
 from mm15.model.rope import rope_frequencies
 from mm15.model.sizes import DecoderConfig
 
@@ -29,7 +29,7 @@ class Stream:
         device = positions_T.device
         self.rotation = Rotation(positions_T, rope_frequencies(config, device), dtype)
         self.segments = Segments(borders, config.heads, config.kv_heads, device, dtype, config.window)
-        self.routing: list[Routing] | None = []
+        self.routing: Routings | None = Routings()
 
     def attend(self, layer: int, qkv_TND: Tensor) -> Tensor:
         """[T, N, D] → [T, H, D]."""

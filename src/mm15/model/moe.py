@@ -7,13 +7,14 @@ Legend: T rows, K choices of a row, E experts, D width.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm15.model.experts import Experts, dispatch, mix
+from mm15.model.experts import Dispatch, Experts, dispatch, mix
 from mm15.model.layers import Leaf
 from mm15.model.sizes import DecoderConfig
 
@@ -36,6 +37,20 @@ class Routing(NamedTuple):
     """Mean over rows of the entropy of the router's probabilities, in nats; at most ln E."""
     dropped: Tensor
     """Share of the choices that found their expert full."""
+
+
+class Routings:
+    """What every layer did, in order. No list, because FSDP hands modules copies of lists: the auxiliary losses that a
+    layer appends to a copy would be lost."""
+
+    def __init__(self) -> None:
+        self._told: list[Routing] = []
+
+    def append(self, routing: Routing) -> None:
+        self._told.append(routing)
+
+    def __iter__(self) -> Iterator[Routing]:
+        return iter(self._told)
 
 
 class Router(Leaf):
@@ -69,7 +84,7 @@ class MoE(nn.Module):
         self.gate_up = Experts(experts, config.moe.top_k, config.width, (inner, inner))
         self.down = Experts(experts, config.moe.top_k, inner, (config.width,), gain=(2 * config.layers) ** -0.5)
 
-    def forward(self, x_TD: Tensor, routing: list[Routing] | None = None) -> Tensor:
+    def forward(self, x_TD: Tensor, routing: list[Routing] | Routings | None = None) -> Tensor:
         """[T, D] → [T, D]. ``routing`` grows by what this layer did."""
         experts, rows = self.config.experts, len(x_TD)
         logits_TE = self.router(x_TD)
@@ -84,6 +99,10 @@ class MoE(nn.Module):
         plan = dispatch(expert_TK, experts, capacity)
         if routing is not None:
             routing.append(self._routing(logits_TE, chances_TE, expert_TK, plan.dropped))
+        return self.work(x_TD, gates_TK, plan)
+
+    def work(self, x_TD: Tensor, gates_TK: Tensor, plan: Dispatch) -> Tensor:
+        """The experts' part of the pass; another takes its place where they are shared out over ranks."""
         return mix(x_TD, gates_TK, plan, self.gate_up.weight, self.down.weight)
 
     def _routing(self, logits_TE: Tensor, chances_TE: Tensor, expert_TK: Tensor, dropped: int) -> Routing:

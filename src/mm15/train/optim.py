@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
 from mm15.base.catalogue import did_you_mean
@@ -22,7 +23,9 @@ from mm15.dist.ranks import place
 from mm15.model.experts import Experts
 from mm15.model.layers import Linear, Table
 from mm15.model.moe import Router
+from mm15.train.adafactor import AdaFactor
 from mm15.train.run_config import OptimizerConfig, ScheduleConfig
+from mm15.train.sharded import on_all, whole
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 STACK_LIMIT = 1 << 27
@@ -70,73 +73,6 @@ def decoder_size(model: nn.Module) -> int:
     return sum(counted)
 
 
-class AdaFactor(torch.optim.Optimizer):
-    """AdaFactor (Shazeer & Stern, 1804.04235) with the rate given from outside.
-
-    No relative step and no parameter scaling, which ``torch.optim.Adafactor`` cannot switch off. Matrices keep a mean
-    of squares per row and per column, everything else a full one; both with β2(t) = 1 − t^−0.8 (section 7.2). The
-    update is divided by max(1, RMS / clip_rms) (section 6); ``momentum`` averages updates (β1), None keeps no average.
-    """
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float,
-        weight_decay: float = 0.0,
-        momentum: float | None = None,
-        clip_rms: float = 1.0,
-        eps: float = 1e-30,
-    ) -> None:
-        defaults = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "clip_rms": clip_rms, "eps": eps}
-        super().__init__(params, defaults)
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient."""
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._move(parameter, parameter.grad, group)
-
-    def _move(self, parameter: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[parameter]
-        if not state:
-            state["step"] = torch.zeros(())
-            if parameter.ndim in (2, 3):
-                state["row"] = torch.zeros_like(grad[..., :1])
-                state["col"] = torch.zeros_like(grad[..., :1, :])
-            else:
-                state["square"] = torch.zeros_like(grad)
-            if group["momentum"] is not None:
-                state["average"] = torch.zeros_like(grad)
-        state["step"] += 1
-        fresh = float(state["step"]) ** -0.8
-        # Three axes: the same matrix of many experts, each of which is moved as if it stood alone.
-        names = [name for name in state if name != "step"]
-        pieces = range(len(parameter)) if parameter.ndim == 3 else (...,)
-        for piece in pieces:
-            self._move_one(parameter[piece], grad[piece], {name: state[name][piece] for name in names}, fresh, group)
-
-    def _move_one(
-        self, parameter: Tensor, grad: Tensor, state: Mapping[str, Tensor], fresh: float, group: Mapping[str, Any]
-    ) -> None:
-        square = grad.square().add_(group["eps"])
-        if parameter.ndim == 2:
-            row, col = state["row"], state["col"]
-            row.lerp_(square.mean(dim=1, keepdim=True), fresh)
-            col.lerp_(square.mean(dim=0, keepdim=True), fresh)
-            update = grad * (row / row.mean()).rsqrt() * col.rsqrt()
-        else:
-            state["square"].lerp_(square, fresh)
-            update = grad * state["square"].rsqrt()
-        rms = update.square().mean().sqrt()
-        update /= (rms / group["clip_rms"]).clamp(min=1.0)
-        if group["momentum"] is not None:
-            update = state["average"].lerp_(update, 1 - group["momentum"])
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.add_(update, alpha=-group["lr"])
-
-
 class Muon(torch.optim.Optimizer):
     """Muon (K. Jordan, 2024) for matrices: Nesterov momentum, made nearly orthogonal.
 
@@ -173,21 +109,31 @@ class Muon(torch.optim.Optimizer):
                 state["average"].lerp_(parameter.grad, 1 - group["momentum"])
                 directions.append(parameter.grad.lerp(state["average"], group["momentum"]))
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            stacks = self._stacks(params, directions)
-            updates = _dealt_out([torch.stack(moves) for _, moves in stacks])
-            for (matrices, _), update_KAB in zip(stacks, updates, strict=True):
-                scale = group["lr"] * 0.2 * math.sqrt(max(update_KAB.shape[1:]))
-                for matrix, update in zip(matrices, update_KAB, strict=True):
-                    matrix.add_(update, alpha=-scale)
+            for start, end in _portions(params):
+                self._turn(params[start:end], directions[start:end], group["lr"])
+
+    def _turn(self, params: Sequence[nn.Parameter], directions: Sequence[Tensor], lr: float) -> None:
+        """Move along the orthogonalised directions; those of parameters that are shared out are gathered first."""
+        # In place, a matrix moves by itself; of a parameter that is shared out the whole move is made, and cut.
+        moved = [torch.zeros(p.shape, device=p.device) if isinstance(p, DTensor) else p for p in params]
+        stacks = self._stacks(params, moved, [whole(direction) for direction in directions])
+        updates = _dealt_out([torch.stack(moves) for _, moves in stacks])
+        for (matrices, _), update_KAB in zip(stacks, updates, strict=True):
+            scale = lr * 0.2 * math.sqrt(max(update_KAB.shape[1:]))
+            for matrix, update in zip(matrices, update_KAB, strict=True):
+                matrix.add_(update, alpha=-scale)
+        for parameter, move in zip(params, moved, strict=True):
+            if isinstance(parameter, DTensor):
+                parameter.add_(on_all(move, parameter))
 
     def _stacks(
-        self, params: Sequence[nn.Parameter], directions: Sequence[Tensor]
+        self, params: Sequence[nn.Parameter], moved: Sequence[Tensor], directions: Sequence[Tensor]
     ) -> list[tuple[list[Tensor], list[Tensor]]]:
         """(matrices, directions) of one shape together, in stacks of at most ``STACK_LIMIT`` elements."""
         of_shape: defaultdict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
-        for parameter, direction in zip(params, directions, strict=True):
+        for parameter, target, direction in zip(params, moved, directions, strict=True):
             rows = self.parts.get(parameter, (parameter.shape[-2],))
-            wholes = (parameter, direction) if parameter.ndim == 3 else (parameter[None], direction[None])
+            wholes = (target, direction) if parameter.ndim == 3 else (target[None], direction[None])
             for matrix, move in zip(*wholes, strict=True):
                 for pair in zip(matrix.split(rows), move.split(rows), strict=True):
                     of_shape[pair[0].shape].append(pair)
@@ -200,13 +146,26 @@ class Muon(torch.optim.Optimizer):
         return stacks
 
 
+def _portions(params: Sequence[Tensor]) -> list[tuple[int, int]]:
+    """Where to cut a list so that shared-out parameters are whole in memory a few at a time; others go together."""
+    if not any(isinstance(parameter, DTensor) for parameter in params):
+        return [(0, len(params))]
+    cuts, size = [0], 0
+    for index, parameter in enumerate(params):
+        if size and size + parameter.numel() > STACK_LIMIT:
+            cuts.append(index)
+            size = 0
+        size += parameter.numel()
+    return list(itertools.pairwise([*cuts, len(params)]))
+
+
 def _dealt_out(stacks: Sequence[Tensor]) -> list[Tensor]:
     """Every stack orthogonalised; several ranks do a part each, and all get the sum of the parts.
 
     What is added to a part is zeros: the result is the same to the bit as without ranks.
     """
     rank, world = place()
-    if world == 1 or any(isinstance(stack_KAB, DTensor) for stack_KAB in stacks):
+    if world == 1:
         return [orthogonalise(stack_KAB) for stack_KAB in stacks]
     load = [0] * world
     owners = {}
@@ -317,7 +276,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> OptimizerSet:
     lr = mm1_rate(decoder_size(model)) if config.lr == "mm1-law" else config.lr
     routers = {module.weight for module in model.modules() if isinstance(module, Router)}
     experts = {module.weight for module in model.modules() if isinstance(module, Experts)}
-    groups: defaultdict[tuple[bool, bool, float], list[nn.Parameter]] = defaultdict(list)
+    groups: defaultdict[tuple[bool, bool, float, DeviceMesh | None], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in named.items():
         scale = _scale(name, config.lr_scale)
         parameter.requires_grad_(scale > 0)
@@ -325,7 +284,9 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> OptimizerSet:
             hidden = is_hidden(model, name, parameter)
             by_muon = config.kind == "muon" and hidden and (parameter in experts or parameter.ndim == 2)
             # A router chooses as a head does: each of its rows stands for one expert.
-            groups[by_muon and parameter not in routers, hidden, scale].append(parameter)
+            # What lies on different meshes cannot go through one fused kernel.
+            mesh = parameter.device_mesh if isinstance(parameter, DTensor) else None
+            groups[by_muon and parameter not in routers, hidden, scale, mesh].append(parameter)
     if not groups and not problems:
         problems.append("lr_scale: every part is frozen, nothing is trained")
     if problems:
@@ -340,7 +301,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> OptimizerSet:
                 "peak": peak * scale,
                 "weight_decay": config.weight_decay if hidden else 0.0,
             }
-            for (by_muon, hidden, scale), params in groups.items()
+            for (by_muon, hidden, scale, _), params in groups.items()
             if by_muon == muon
         ]
 

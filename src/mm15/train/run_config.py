@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from mm15.base.config import Strict
+from mm15.train.parallel_config import ParallelConfig
 
 
 class OptimizerConfig(Strict):
@@ -80,6 +81,8 @@ class TrainConfig(Strict):
     schedule: ScheduleConfig = ScheduleConfig()
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of the mathematics; parameters stay fp32. ``auto``: bf16 where the device multiplies it natively, else fp32."""
+    parallel: ParallelConfig = ParallelConfig()
+    """How model and packs are spread over ranks."""
     z_loss: float = Field(default=0.0, ge=0)
     """Weight of mean(log²Z) over labelled positions; MM1 needed 1e-4 at 30B."""
     save_every: PositiveInt = 1000
@@ -88,3 +91,12 @@ class TrainConfig(Strict):
     log_every: PositiveInt = 10
     max_bad_steps: PositiveInt = 5
     """So many skipped steps (NaN or Inf) in a row end the run."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainConfig:
+        if self.parallel.tensor > 1 and self.optimizer.kind == "adafactor":
+            raise ValueError(
+                "parallel.tensor splits fused matrices, whose rows and columns adafactor averages as one: it would not "
+                "be the run of one rank. Use parallel.shard, or another optimizer"
+            )
+        return self
