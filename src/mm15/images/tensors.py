@@ -60,7 +60,9 @@ class Memory(threading.local):
         """uint8 [1, 3, H, W], in memory pixel after pixel; its values are whatever lay there."""
         size = 3 * height * width
         if len(self.bytes_N) < size:
-            self.bytes_N = torch.empty(size, dtype=torch.uint8)
+            # A place that outlives an inference mode it was first asked for in: training writes to it as well.
+            with torch.inference_mode(False):
+                self.bytes_N = torch.empty(size, dtype=torch.uint8)
         return self.bytes_N[:size].view(1, height, width, 3).permute(0, 3, 1, 2)
 
 

@@ -25,6 +25,8 @@ from mm15.build.materials import Materials
 from mm15.data.source import Source, SourceConfig
 from mm15.dist.map import Engine
 
+pytestmark = pytest.mark.video
+
 HERE, TWO = Engine(workers=1), Engine(workers=2)
 MATERIALS = Materials()
 N = 48

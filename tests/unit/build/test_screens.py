@@ -27,6 +27,8 @@ from mm15.build.materials import Materials
 from mm15.data.source import Source, SourceConfig
 from mm15.dist.map import Engine
 
+pytestmark = pytest.mark.ui
+
 HERE, TWO = Engine(workers=1), Engine(workers=2)
 MATERIALS = Materials()
 RED, BLUE, GREEN = (220, 0, 0), (0, 0, 220), (0, 160, 0)
@@ -268,6 +270,36 @@ def test_what_cannot_be_seen_is_not_there(tmp_path: Path, browser: Browser):
     assert tuple(np.asarray(seen.picture)[365, 25]) == GREEN
     lower = take(browser, MATERIALS.root, tmp_path / "page.html", 300, 600, place=1)
     assert "Below" in {one.text for one in lower.elements} or lower.page_height < 1200
+
+
+ODD = """
+<p class=at style="left:20px;top:300px;width:200px;height:30px;background:#eee">Half covered</p><div class=at
+  style="left:100px;top:290px;width:120px;height:50px;background:rgb(0,160,0)"></div>
+<div class=at style="left:20px;top:360px;width:240px;height:60px;background:#ddd"><button class=at
+  style="left:10px;top:10px;width:80px;height:36px;background:rgb(220,0,0);color:white">Inside</button></div>
+<button class=at style="left:20px;top:440px;width:60px;height:30px"></button>
+<p class=at style="left:20px;top:480px;width:0;height:0">No size</p><p class=at style="left:120px;top:480px"> </p>
+<button class=at style="left:-70px;top:500px;width:60px;height:30px">Left</button>
+<button class=at style="left:280px;top:500px;width:60px;height:30px">Over</button>
+<button class=at style="left:20px;top:540px;width:90px;height:30px;color:black">Twice</button>
+<div class=at style="left:150px;top:540px;width:90px;height:30px"><button class=at
+  style="left:0;top:0;width:90px;height:30px;color:black">Wrapped</button></div>"""
+
+
+@pytest.mark.browser
+def test_overlapping_empty_and_off_screen_elements(tmp_path: Path, browser: Browser):
+    seen = take(browser, MATERIALS.root, write_page(tmp_path, ODD), 300, 600)
+    by_text = {one.text: one for one in seen.elements}
+    assert not by_text.keys() & {"Half covered", "No size", "Left", "Over"}, "covered, empty or beyond the edge"
+    assert "" not in {one.text or one.mark or one.label for one in seen.elements if one.type == "button"}
+    assert by_text["Inside"].box == (30, 370, 110, 406), "what lies in a container is seen on top of it"
+    assert by_text["Twice"].box == (20, 540, 110, 570) and by_text["Wrapped"].box == (150, 540, 240, 570)
+    assert [one.box for one in seen.elements].count((150, 540, 240, 570)) == 1, "one element, not its wrapper too"
+    inner, outer = by_text["a link"], by_text["Some plain text with a link"]
+    assert seen.elements[inner.parent] is outer, "an element in another overlaps it, and is its child"
+    for one in seen.elements:
+        x1, y1, x2, y2 = one.box
+        assert 0 <= x1 < x2 <= 300 and 0 <= y1 < y2 <= 600
 
 
 @pytest.mark.browser

@@ -12,6 +12,8 @@ from mm15.base.types import Box, Category, Point
 from mm15.datasets import rico_ui
 from rows_fixture import one, read_all, refusal, regions, samples, save_picture, write_json
 
+pytestmark = pytest.mark.ui
+
 BUTTON = {"bounds": [144, 256, 720, 512], "pointer": "b1", "class": "android.widget.Button"}
 
 

@@ -12,6 +12,8 @@ from mm15.base.types import Category, ImagePart, Sample, TextPart, VideoPart
 from mm15.datasets import video_qa
 from rows_fixture import one, read_all, refusal, samples, save_picture, write_json
 
+pytestmark = pytest.mark.video
+
 QA = [{"i": "Answer briefly.", "q": "What is cut?", "a": "An onion."}]
 
 

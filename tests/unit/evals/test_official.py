@@ -24,6 +24,8 @@ from mm15.text.tokenizer import train_tokenizer
 from official_fixture import official, written
 
 NAMES = [name for name in known() if find(name).suite != "mini"]
+MARKS = {"video": [pytest.mark.video], "ui": [pytest.mark.ui]}
+CASES = [pytest.param(name, marks=MARKS.get(find(name).suite, [])) for name in NAMES]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def test_every_benchmark_has_its_official_files_here():
     assert sorted(NAMES) == written()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CASES)
 def test_items_are_questions_with_right_answers(name: str, folders: Path):
     benchmark, items = items_of(name, folders)
     assert len(items) >= 4
@@ -70,7 +72,7 @@ def test_items_are_questions_with_right_answers(name: str, folders: Path):
     assert all(item.references or benchmark.judge_prompts for item in items)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if find(name).judge_prompts is None])
+@pytest.mark.parametrize("name", [case for case in CASES if find(str(case.values[0])).judge_prompts is None])
 def test_perfect_and_constant_answers_get_what_arithmetic_says(name: str, folders: Path):
     benchmark, items = items_of(name, folders)
     module = official(name)
@@ -82,7 +84,7 @@ def test_perfect_and_constant_answers_get_what_arithmetic_says(name: str, folder
         assert total(benchmark, [answer] * len(items), items) == pytest.approx(wanted), answer
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CASES)
 def test_a_run_from_the_files_to_the_score(name: str, folders: Path, model, processor, tmp_path):
     benchmark, items = items_of(name, folders)
     report = evaluate(model, processor, Request(str(folders), (name,), partial=True, limit=6), tmp_path)
@@ -98,7 +100,7 @@ def test_a_run_from_the_files_to_the_score(name: str, folders: Path, model, proc
     assert reported(benchmark, values, items[:6])[0] == primary
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CASES)
 def test_other_files_than_the_official_ones_are_refused(name: str, folders: Path, tmp_path):
     benchmark = find(name)
     with pytest.raises(DataError, match=re.escape(name)):

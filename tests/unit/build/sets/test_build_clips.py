@@ -14,6 +14,8 @@ from mm15.build._sets import HELD_OUT
 from mm15.build.materials import Materials, Split
 from sets_fixture import build, dropped, rows, samples
 
+pytestmark = pytest.mark.video
+
 
 @pytest.fixture
 def films(tmp_path):

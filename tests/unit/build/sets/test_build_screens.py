@@ -15,7 +15,7 @@ PAGE = """<!doctype html><title>Page {k}</title><link rel=stylesheet href="../st
 <button aria-label="send the form">Send {k}</button><p>Words of page {k}</p><input type=checkbox aria-label=agree>
 <img src="https://example.com/x.png">"""
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.ui]
 
 
 @pytest.fixture

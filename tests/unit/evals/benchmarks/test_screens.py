@@ -16,6 +16,8 @@ from official._ferret_ui import TOP, row, write_task
 from official._rico import write_csv, write_screen
 from official_fixture import official, save_picture
 
+pytestmark = pytest.mark.ui
+
 
 def read(name: str, root: Path, partial: bool = True, **options: object) -> list[Item]:
     benchmark = find(name)

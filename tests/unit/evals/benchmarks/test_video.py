@@ -19,6 +19,8 @@ from official._clips import frames, save_csv, save_json
 from official.nextqa import rows
 from official_fixture import official
 
+pytestmark = pytest.mark.video
+
 HINT = "Answer with the option's letter from the given choices directly."
 FIVE = "A. toy\nB. dog\nC. food\nD. dad\nE. song"
 
