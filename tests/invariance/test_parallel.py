@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing as mp
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.multiprocessing.spawn import spawn
 
 from mm15.base.errors import ConfigError
 from mm15.train.adafactor import AdaFactor
@@ -57,11 +58,10 @@ def adafactor_moves(config: ParallelConfig | None) -> dict[str, torch.Tensor]:
             model.named_parameters(), new_model(True).named_parameters(), strict=True
         ):
             gradient = torch.randn(plain.shape, generator=generator)
-            if is_dtensor := hasattr(parameter, "placements"):
-                gradient = torch.distributed.tensor.distribute_tensor(
-                    gradient, parameter.device_mesh, parameter.placements, src_data_rank=None
-                )
-            assert is_dtensor == (config is not None)
+            assert isinstance(parameter, DTensor) == (config is not None)
+            if isinstance(parameter, DTensor):
+                mesh, placements = parameter.device_mesh, parameter.placements
+                gradient = distribute_tensor(gradient, mesh, placements, src_data_rank=None)
             parameter.grad = gradient
         clip_gradients(list(model.parameters()), 100.0)
         optimizer.step()
@@ -70,7 +70,7 @@ def adafactor_moves(config: ParallelConfig | None) -> dict[str, torch.Tensor]:
 
 def work(rank: int, folder: Path) -> None:
     join(rank, 2, folder)
-    told: dict[str, Any] = {name: series(*case) for name, case in SERIES.items()}
+    told: dict[Any, Any] = {name: series(*case) for name, case in SERIES.items()}
     for sharded in (False, True):
         for images in IMAGES:
             config = FULL if sharded else ParallelConfig()
@@ -87,7 +87,7 @@ def work(rank: int, folder: Path) -> None:
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> list[dict[Any, Any]]:
     folder = tmp_path_factory.mktemp("two-ranks")
-    mp.spawn(work, (folder,), nprocs=2)
+    spawn(work, (folder,), nprocs=2)
     return [torch.load(folder / f"{rank}") for rank in range(2)]
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 import yaml
 from safetensors.torch import load_file
+from torch.multiprocessing.spawn import spawn
 
 from mm15.base.config import to_yaml
 from mm15.train.optim import build_optimizer
@@ -53,7 +53,7 @@ def four(rank: int, folder: Path) -> None:
 
 def test_four_ranks_take_the_steps_of_one(tmp_path, monkeypatch):
     monkeypatch.setattr("mm15.train.optim.matmul_dtype", lambda device: torch.float32)
-    mp.spawn(four, (tmp_path,), nprocs=4)
+    spawn(four, (tmp_path,), nprocs=4)
     for name, (_, kind, moe) in FOUR.items():
         expected = torch.tensor(series(None, kind, moe), dtype=torch.float64)
         # AdaFactor's first move divides noise by noise where a gradient is all but zero: only there a looser bound.
@@ -72,7 +72,7 @@ def compiled(rank: int, folder: Path) -> None:
 
 
 def test_compiled_blocks_take_the_same_steps(tmp_path):
-    mp.spawn(compiled, (tmp_path,), nprocs=2)
+    spawn(compiled, (tmp_path,), nprocs=2)
     found, expected = (torch.tensor(told) for told in (torch.load(tmp_path / "0"), series(None)))
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
@@ -98,7 +98,7 @@ def mixed(rank: int, folder: Path, config: ParallelConfig) -> None:
 
 @pytest.mark.parametrize("shard", ["none", "full"])
 def test_every_mix_of_text_images_and_clips_for_300_steps(tmp_path, shard):
-    mp.spawn(mixed, (tmp_path, ParallelConfig(shard=shard)), nprocs=2)
+    spawn(mixed, (tmp_path, ParallelConfig(shard=shard)), nprocs=2)
     found = [torch.tensor(torch.load(tmp_path / f"{rank}")) for rank in range(2)]
     expected = torch.tensor(mixed_steps(None, 0, 1))
     assert torch.equal(*found) and len(expected) == STEPS

@@ -74,14 +74,15 @@ def clip_gradients(parameters: Sequence[nn.Parameter], clip: float) -> float:
         total += square
     norm = total.sqrt()
     factor = (clip / (norm + 1e-6)).clamp(max=1.0)
-    torch._foreach_mul_([*plain, *(grad.to_local() for grad in sharded)], factor)
+    for grad in [*plain, *(grad.to_local() for grad in sharded)]:
+        grad.mul_(factor)
     return float(norm)
 
 
 def _square(grads: Sequence[Tensor], like: Tensor) -> Tensor:
     if not grads:
         return torch.zeros((), device=like.device)
-    return torch.stack(torch._foreach_norm(list(grads))).square().sum()
+    return torch.stack([torch.linalg.vector_norm(grad) for grad in grads]).square().sum()
 
 
 def _local(grad: Tensor) -> Tensor:

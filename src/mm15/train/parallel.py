@@ -13,7 +13,6 @@ import warnings
 from functools import partial
 
 import torch
-import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
@@ -189,15 +188,6 @@ def _keep_products(context: object, operator: object, *arguments: object, **opti
 def _compile(blocks: list[nn.Module]) -> None:
     # Attention over segments depends on where each pack's borders lie; compiled, it would be compiled anew for every
     # pack. Around it the graph breaks.
-    Stream.attend = torch.compiler.disable(Stream.attend)
+    Stream.attend = torch.compiler.disable(Stream.attend)  # type: ignore[method-assign]
     for block in blocks:
         block.compile()
-
-
-def told(mesh: DeviceMesh | None) -> str:
-    """One line for the log: how many ranks along each axis."""
-    if mesh is None:
-        return "1 process"
-    names = mesh.mesh_dim_names or ()
-    told = ", ".join(f"{name} {mesh.size(axis)}" for axis, name in enumerate(names) if mesh.size(axis) > 1)
-    return f"{dist.get_world_size()} ranks: {told or 'none shared out'}"

@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed._functional_collectives import all_to_all_single_autograd
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import Shard, distribute_tensor
+from torch.distributed.tensor import Shard
 
 from mm15.model.experts import Dispatch, mix
 from mm15.model.moe import MoE
-from mm15.train.parallel_tensor import local
+from mm15.train.parallel_tensor import cut, local
 
 
 def share_experts(model: nn.Module, mesh: DeviceMesh) -> None:
@@ -28,9 +28,7 @@ def share_experts(model: nn.Module, mesh: DeviceMesh) -> None:
     for module in model.modules():
         if isinstance(module, MoE):
             for experts in (module.gate_up, module.down):
-                whole = experts.weight
-                shared = distribute_tensor(whole.detach().to(mesh.device_type), mesh, [Shard(0)], src_data_rank=None)
-                experts.weight = nn.Parameter(shared, requires_grad=whole.requires_grad)
+                experts.weight = cut(experts.weight, mesh, Shard(0))
             module.work = partial(_work, module, mesh.get_group())  # type: ignore[method-assign]
 
 

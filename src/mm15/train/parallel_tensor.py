@@ -28,8 +28,8 @@ def share_heads(model: MultimodalModel, mesh: DeviceMesh) -> None:
     ranks, decoder = mesh.size(), model.decoder
     for module in list(decoder.modules()):
         if isinstance(module, Attention):
-            module.qkv = ByColumns(module.qkv, mesh)
-            module.out = ByRows(module.out, mesh)
+            module.qkv = ByColumns(module.qkv, mesh)  # type: ignore[assignment]
+            module.out = ByRows(module.out, mesh)  # type: ignore[assignment]
             module.heads //= ranks
             module.kv_heads //= ranks
             # A norm of each head sees the heads of this rank alone: its gradient is a part of a sum.
@@ -37,8 +37,8 @@ def share_heads(model: MultimodalModel, mesh: DeviceMesh) -> None:
                 None if norm is None else PartialNorm(norm, mesh) for norm in (module.q_norm, module.k_norm)
             )
         elif isinstance(module, SwiGLU):
-            module.gate_up = ByColumns(module.gate_up, mesh)
-            module.down = ByRows(module.down, mesh)
+            module.gate_up = ByColumns(module.gate_up, mesh)  # type: ignore[assignment]
+            module.down = ByRows(module.down, mesh)  # type: ignore[assignment]
     heads, kv_heads = decoder.config.heads // ranks, decoder.config.kv_heads // ranks
     decoder.config = decoder.config.model_copy(update={"heads": heads, "kv_heads": kv_heads})
 
@@ -54,8 +54,8 @@ class ByColumns(nn.Module):
         for name, weight, bias in zip(self.names, whole.weight.split(whole.parts), biases, strict=True):
             part = Linear(0, 0, bias=False)
             part.parts = (len(weight),)
-            part.weight = _cut(weight, mesh, Shard(0))
-            part.bias = None if bias is None else _cut(bias, mesh, Shard(0))
+            part.weight = cut(weight, mesh, Shard(0))
+            part.bias = None if bias is None else cut(bias, mesh, Shard(0))
             self.add_module(name, part)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,8 +73,8 @@ class ByRows(nn.Module):
         super().__init__()
         self.group = mesh.get_group()
         self.parts = whole.parts
-        self.weight = _cut(whole.weight, mesh, Shard(1))
-        self.bias = None if whole.bias is None else _cut(whole.bias, mesh, Replicate())
+        self.weight = cut(whole.weight, mesh, Shard(1))
+        self.bias = None if whole.bias is None else cut(whole.bias, mesh, Replicate())
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = _Sum.apply(F.linear(x, local(self.weight).to(x.dtype)), self.group)  # type: ignore[assignment]
@@ -99,9 +99,11 @@ def local(parameter: Any) -> Tensor:
     return parameter.to_local() if isinstance(parameter, DTensor) else parameter
 
 
-def _cut(weight: Tensor, mesh: DeviceMesh, placement: Placement) -> nn.Parameter:
-    # Every rank has the whole already: nothing travels.
-    shared = distribute_tensor(weight.detach().contiguous().to(mesh.device_type), mesh, [placement], src_data_rank=None)
+def cut(weight: Tensor, mesh: DeviceMesh, placement: Placement) -> nn.Parameter:
+    """A parameter that every rank has whole, shared out: nothing travels."""
+    whole = weight.detach().contiguous()
+    whole = whole if whole.is_meta else whole.to(mesh.device_type)
+    shared = distribute_tensor(whole, mesh, [placement], src_data_rank=None)
     return nn.Parameter(shared, requires_grad=weight.requires_grad)
 
 
