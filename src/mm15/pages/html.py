@@ -104,6 +104,8 @@ class Page:
     title: str
     sections: tuple[Section, ...]
     subtitle: str = ""
+    refresh: int = 0
+    """Seconds after which a browser reads the file again; 0: never."""
 
     def render(self) -> str:
         """The page as one HTML string that needs nothing beside it."""
@@ -114,6 +116,7 @@ class Page:
             f'<section id="s{number}"><h2>{escape(section.heading)}</h2>\n' + "\n".join(section.parts) + "\n</section>"
             for number, section in enumerate(self.sections)
         )
+        again = f'<meta http-equiv="refresh" content="{self.refresh}">\n' if self.refresh else ""
         return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -121,7 +124,7 @@ class Page:
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{escape(self.title)}</title>
+{again}<title>{escape(self.title)}</title>
 <style>{_STYLE}</style>
 </head>
 <body>
