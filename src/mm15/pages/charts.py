@@ -148,7 +148,7 @@ def curves(
         path = " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in points)
         style = f'fill="none" stroke="{_colour(number)}" stroke-width="{2 if number == 0 else 1.4}"'
         parts.append(f'<polyline points="{path}" {style}><title>{escape(name)}</title></polyline>')
-    return Html(f"<figure>{legend(list(shown))}{_svg(height, ''.join(parts))}</figure>")
+    return Html(f'<figure class="curves">{legend(list(shown))}{_svg(height, "".join(parts))}</figure>')
 
 
 def histogram(

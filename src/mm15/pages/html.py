@@ -162,6 +162,7 @@ figcaption { font-size: .87rem; overflow-wrap: anywhere; max-width: 30rem; }
 .legend span { display: inline-block; margin-right: 1.1rem; font-size: .87rem; } .legend i { display: inline-block;
   width: .8rem; height: .8rem; border-radius: 2px; margin-right: .35rem; vertical-align: -1px; }
 svg { display: block; max-width: 100%; height: auto; } svg text { fill: var(--text); font-size: 12px; }
+@media (max-width: 40rem) { figure.curves svg text { font-size: 17px; } }
 svg text.quiet { fill: var(--quiet); } .grid { stroke: var(--line); stroke-width: 1; }
 .tokens { white-space: pre-wrap; overflow-wrap: anywhere; margin: .5rem 0; line-height: 1.7; }
 .tokens i, .tokens b { font: inherit; border-radius: 3px; background: color-mix(in srgb, var(--line) 55%, #0000); }

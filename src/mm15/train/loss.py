@@ -61,7 +61,7 @@ def loss_sums(output: Logits, batch: PackedBatch, z_loss: float = 0.0, sources: 
     objective = torch.stack([total for _, total in entropies]).sum()
 
     entropy_L = entropy_L.detach()
-    categories = [CATEGORIES.index(Category(name)) for name in batch.categories]
+    categories = [CATEGORIES.index(Category(name)) for name in batch.categories if len(entropy_L)]
     place = {name: row for row, name in enumerate(sources)}
     rows_of = [place.get(name, len(place)) for name in batch.sources]
     ends_S = torch.tensor(batch.borders[1:], device=entropy_L.device)

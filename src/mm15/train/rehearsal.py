@@ -12,6 +12,7 @@ from torch import nn
 from mm15.base.batch import IGNORE, PackedBatch
 from mm15.base.errors import MM15Error
 from mm15.dist.ranks import meet
+from mm15.model.sizes import ModelConfig
 from mm15.train.encoder import QUESTIONS, EncoderModel
 from mm15.train.loss import loss_sums
 from mm15.train.machine import memory, memory_there
@@ -45,7 +46,7 @@ def largest_pack(model: nn.Module, config: TrainConfig, longest: int | None = No
     Args:
         longest: most tokens of one sample (default: the pack is one sample, which is the most for attention).
     """
-    sizes = model.config  # type: ignore[union-attr]
+    sizes: ModelConfig = model.config  # type: ignore[assignment]
     side = sizes.vision.image_size
     if isinstance(model, EncoderModel):
         each = (side // sizes.vision.patch_size) ** 2 * len(QUESTIONS)

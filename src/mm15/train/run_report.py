@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mm15.io.atomic import write_atomic
 from mm15.pages.charts import curves
-from mm15.pages.html import Content, Html, Page, Section, content, folded, paragraph, table
+from mm15.pages.html import Content, Html, Page, Section, cards, content, folded, paragraph, table
 from mm15.train.run_state import RECIPE, SHARES, History, Standing, note, standing
 
 REPORT = "report.html"
@@ -140,7 +140,8 @@ def _standing(history: History, now: Standing) -> Html:
         rows.append(["machine", f"{machine['device']}, {ranks} rank{'s' if ranks > 1 else ''}, {machine.get('dtype')}"])
     if machine.get("peak"):
         rows.append(["MFU 100 % is", f"{machine['peak'] / 1e12:,.3f} TFLOP/s: {machine.get('basis')}"])
-    return table(("", ""), [[Html(f"<b>{content(name)}</b>"), value] for name, value in rows])
+    cells = [Html(f'<p class="quiet">{content(name)}</p><p><b>{content(value)}</b></p>') for name, value in rows]
+    return cards(*cells)
 
 
 def _losses(history: History) -> tuple[Html, ...]:

@@ -33,4 +33,5 @@ def open_tracker(folder: Path, name: str, config: Mapping[str, Any]) -> _Trackio
         raise MissingExtra("trackio", "trackio", "train.trackers: trackio") from None
     project = os.environ.get("TRACKIO_PROJECT", "mm15")
     unique = f"{name} {folder.resolve()}"
-    return _Trackio(trackio.init(project=project, name=unique, config=dict(config), resume="allow", embed=False))
+    start = trackio.init  # pyright: ignore[reportAttributeAccessIssue]
+    return _Trackio(start(project=project, name=unique, config=dict(config), resume="allow", embed=False))

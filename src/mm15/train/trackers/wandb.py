@@ -1,4 +1,4 @@
-"""Weights & Biases (the extra wandb). Offline unless WANDB_MODE says otherwise: ``wandb sync RUN/wandb/...`` uploads."""
+"""Weights & Biases (the extra wandb). Offline unless WANDB_MODE says otherwise; ``wandb sync`` uploads."""
 
 from __future__ import annotations
 
@@ -35,4 +35,6 @@ def open_tracker(folder: Path, name: str, config: Mapping[str, Any]) -> _Wandb:
     identity = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
     mode = os.environ.get("WANDB_MODE", "offline")
     kept = {"dir": str(folder), "id": identity, "resume": "allow", "mode": mode}
-    return _Wandb(wandb.init(project=os.environ.get("WANDB_PROJECT", "mm15"), name=name, config=dict(config), **kept))
+    project = os.environ.get("WANDB_PROJECT", "mm15")
+    start = wandb.init  # pyright: ignore[reportAttributeAccessIssue]
+    return _Wandb(start(project=project, name=name, config=dict(config), **kept))
