@@ -264,4 +264,5 @@ def _ticks(low: float, high: float, about: int = 6) -> list[float]:
     step = next(power * factor for factor in (1, 2, 5, 10) if span / (power * factor) <= about)
     first = math.floor(low / step)
     last = max(math.ceil(high / step), first + 1)
-    return [round(number * step, 12) for number in range(first, last + 1)]
+    digits = max(0, 2 - math.floor(math.log10(step)))
+    return [round(number * step, digits) for number in range(first, last + 1)]

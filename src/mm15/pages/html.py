@@ -89,6 +89,15 @@ def cards(*parts: Html) -> Html:
     return Html(f'<div class="cards">{framed}</div>')
 
 
+def facts(rows: Iterable[tuple[Content, Content]]) -> Html:
+    """Names and values in small equal frames, two or more in a line on a telephone."""
+    framed = "\n".join(
+        f'<div class="card"><p class="quiet">{content(name)}</p><p><b>{content(value)}</b></p></div>'
+        for name, value in rows
+    )
+    return Html(f'<div class="cards facts">{framed}</div>')
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """A heading and what stands under it."""
@@ -154,6 +163,8 @@ th { color: var(--quiet); font-weight: 600; } th.number, td.number { text-align:
 details { margin: .6rem 0; } summary { cursor: pointer; color: var(--c0); }
 .row { display: flex; flex-wrap: wrap; gap: .7rem; align-items: flex-start; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(14rem, 1fr)); gap: .8rem; margin: .6rem 0; }
+.facts { grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: .5rem; }
+.facts .card { padding: .4rem .7rem; }
 figure { margin: .6rem 0; } figure[tabindex] { cursor: zoom-in; } figure[tabindex]:focus { outline: none;
   flex-basis: 100%; cursor: default; } figure[tabindex]:focus svg { width: 100%; max-height: 95vh; }
 figcaption { font-size: .87rem; overflow-wrap: anywhere; max-width: 30rem; }
@@ -162,7 +173,7 @@ figcaption { font-size: .87rem; overflow-wrap: anywhere; max-width: 30rem; }
 .legend span { display: inline-block; margin-right: 1.1rem; font-size: .87rem; } .legend i { display: inline-block;
   width: .8rem; height: .8rem; border-radius: 2px; margin-right: .35rem; vertical-align: -1px; }
 svg { display: block; max-width: 100%; height: auto; } svg text { fill: var(--text); font-size: 12px; }
-@media (max-width: 40rem) { figure.curves svg text { font-size: 17px; } }
+@media (max-width: 40rem) { figure.curves svg text { font-size: 20px; } }
 svg text.quiet { fill: var(--quiet); } .grid { stroke: var(--line); stroke-width: 1; }
 .tokens { white-space: pre-wrap; overflow-wrap: anywhere; margin: .5rem 0; line-height: 1.7; }
 .tokens i, .tokens b { font: inherit; border-radius: 3px; background: color-mix(in srgb, var(--line) 55%, #0000); }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mm15.io.atomic import write_atomic
 from mm15.pages.charts import curves
-from mm15.pages.html import Content, Html, Page, Section, cards, content, folded, paragraph, table
+from mm15.pages.html import Content, Html, Page, Section, content, facts, folded, paragraph, table
 from mm15.train.run_state import RECIPE, SHARES, History, Standing, note, standing
 
 REPORT = "report.html"
@@ -121,27 +121,26 @@ def told(now: Standing) -> str:
 
 def _standing(history: History, now: Standing) -> Html:
     machine = note(history.folder)
-    rows: list[list[Content]] = [
-        ["state", f"{now.name} {STATES.get(now.state, now.state)}"],
-        ["steps", f"{now.step:,} of {now.steps:,}"],
-        ["loss", _number(now.loss)],
-        ["tokens/s", _text(now.tokens_per_second, ",.0f")],
-        ["tiles/s", _text(now.tiles_per_second, ",.1f")],
-        ["all-in MFU", "–" if now.mfu is None else f"{now.mfu:.1%}"],
-        ["data wait", "–" if now.wait is None else f"{now.wait:.0%}"],
-        ["time in steps", _clock(now.seconds)],
-        ["time left", _clock(now.left) if now.left and now.state == "running" else "–"],
-        ["seen", f"{history.tokens:,} tokens, {history.tiles:,} tiles, {history.samples:,} samples"],
-        ["stall of saving", f"{history.stall:.1f} s in all ({history.stall / max(history.seconds, 1e-9):.1%})"],
-        ["skipped steps", f"{now.skipped:,}"],
+    rows: list[tuple[Content, Content]] = [
+        ("state", now.state),
+        ("steps", f"{now.step:,} of {now.steps:,}"),
+        ("loss", _number(now.loss)),
+        ("tokens/s", _text(now.tokens_per_second, ",.0f")),
+        ("tiles/s", _text(now.tiles_per_second, ",.1f")),
+        ("all-in MFU", "–" if now.mfu is None else f"{now.mfu:.1%}"),
+        ("data wait", "–" if now.wait is None else f"{now.wait:.0%}"),
+        ("time in steps", _clock(now.seconds)),
+        ("time left", _clock(now.left) if now.left and now.state == "running" else "–"),
+        ("seen", f"{history.tokens:,} tokens, {history.tiles:,} tiles, {history.samples:,} samples"),
+        ("stall of saving", f"{history.stall:.1f} s in all ({history.stall / max(history.seconds, 1e-9):.1%})"),
+        ("skipped steps", f"{now.skipped:,}"),
     ]
     if machine.get("device"):
         ranks = machine.get("ranks", 1)
-        rows.append(["machine", f"{machine['device']}, {ranks} rank{'s' if ranks > 1 else ''}, {machine.get('dtype')}"])
+        rows.append(("machine", f"{machine['device']}, {ranks} rank{'s' if ranks > 1 else ''}, {machine.get('dtype')}"))
     if machine.get("peak"):
-        rows.append(["MFU 100 % is", f"{machine['peak'] / 1e12:,.3f} TFLOP/s: {machine.get('basis')}"])
-    cells = [Html(f'<p class="quiet">{content(name)}</p><p><b>{content(value)}</b></p>') for name, value in rows]
-    return cards(*cells)
+        rows.append(("MFU 100 % is", f"{machine['peak'] / 1e12:,.3f} TFLOP/s: {machine.get('basis')}"))
+    return facts(rows)
 
 
 def _losses(history: History) -> tuple[Html, ...]:

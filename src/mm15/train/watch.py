@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -63,7 +64,7 @@ class Watch:
         self._profiler: profile | None = None
         self._stall: float | None = None
         self._trackers: list[Tracker] = []
-        self._written = float("-inf")
+        self._written, self._failed = float("-inf"), False
         self._history = History(folder)
         self._about = {
             "name": name,
@@ -129,9 +130,13 @@ class Watch:
 
     def _report(self, now: bool = False) -> None:
         if self._speaks and (now or time.monotonic() - self._written >= self.config.report_seconds):
-            # A page that cannot be written (a full disk) ends no run; checkpoints and the log speak for themselves.
-            with suppress(OSError):
+            # A page that cannot be written (a full disk, a number nobody thought of) ends no run of days.
+            try:
                 write_report(self._history.read(), self.config.report_seconds)
+            except Exception as error:
+                if not self._failed:
+                    print(f"report.html was not written: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+                self._failed = True
             self._written = time.monotonic()
 
     def _note(self, state: str) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from mm15.base.errors import ConfigError, MissingExtra, MM15Error
 from mm15.cli_watch import changes_of
-from mm15.train import rehearsal
+from mm15.train import rehearsal, watch
 from mm15.train.loop import train
 from mm15.train.machine import data_sheet, memory, peak_of
 from mm15.train.optim import build_optimizer
@@ -66,6 +66,16 @@ def test_watching_changes_no_number_of_a_run(tmp_path):
     assert any("aten::mm" in str(event.get("name")) for event in trace["traceEvents"])
     table = (tmp_path / "watched" / "profile" / "steps-2-3.txt").read_text()
     assert "Self CPU" in table and "aten::" in table
+
+
+def test_a_page_that_fails_ends_no_run_and_is_told_once(tmp_path, monkeypatch, capsys):
+    def fail(*args: Any) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(watch, "write_report", fail)
+    report = train(debug_model(), RandomPacks(), settings(report_seconds=1e-6), tmp_path)
+    assert report.status == "finished"
+    assert capsys.readouterr().err.count("report.html was not written: OSError: No space left on device") == 1
 
 
 @pytest.mark.parametrize("longest", [None, 90])
