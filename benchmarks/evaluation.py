@@ -117,7 +117,9 @@ def tell_perplexity(folder: Path, items: Sequence[Item]) -> None:
         prepare(bundle.model, dtype, kind)
         value, tokens = perplexity(bundle, list(answered(bundle, items)))
         base = base or value
-        print(f"  perplexity of {tokens} tokens of right answers, {name}: {value:.4f} ({100 * (value / base - 1):+.2f} %)")
+        print(
+            f"  perplexity of {tokens} tokens of right answers, {name}: {value:.4f} ({100 * (value / base - 1):+.2f} %)"
+        )
 
 
 def main() -> None:
@@ -142,7 +144,9 @@ def main() -> None:
             build_suite(suite)
         export(bundle, exported, "hf")
         load: Any = transformers.AutoModelForImageTextToText
-        model = load.from_pretrained(exported, dtype=torch.float32, trust_remote_code=True, local_files_only=True).eval()
+        model = load.from_pretrained(
+            exported, dtype=torch.float32, trust_remote_code=True, local_files_only=True
+        ).eval()
         print(f"{arguments.threads} threads, torch {torch.__version__}, transformers {transformers.__version__}")
         read = Request(str(suite), tuple(arguments.benchmarks), limit=arguments.limit).read()
         for name, items in read.items():

@@ -17,6 +17,7 @@ from mm15.cli_export import export_bundle
 from mm15.cli_model import describe, upcycle
 from mm15.cli_show import Json, aside, show
 from mm15.cli_transfer import convert_weights, import_model
+from mm15.cli_watch import Evaluate, Profile, Track, changes_of, watch
 
 app = typer.Typer(
     name="mm15",
@@ -88,13 +89,17 @@ def train(
     data: Data = Path(),
     from_: Annotated[Path | None, typer.Option("--from", help="Bundle to start from.")] = None,
     changes: Set = None,
+    track: Track = None,
+    profile: Profile = "",
+    evaluations: Evaluate = None,
     as_json: Json = False,
 ) -> None:
-    """Train one stage: a bundle in, a bundle out."""
+    """Train one stage: a bundle in, a bundle out. RUN/report.html shows how it goes."""
     from mm15.stage import start_stage
 
+    told = changes_of(track, profile, evaluations)
     with aside(as_json):
-        result = start_stage(recipe, out, data=data, init=from_, changes=changes or ())
+        result = start_stage(recipe, out, data=data, init=from_, changes=[*told, *(changes or ())])
     show(result, as_json, ready(out) if result.finished else "")
     raise typer.Exit(0 if result.finished else 130)
 
@@ -115,6 +120,7 @@ def resume(
 
 
 app.command(name="eval")(evaluate)
+app.command()(watch)
 app.command()(describe)
 app.command()(upcycle)
 app.command(name="import")(import_model)

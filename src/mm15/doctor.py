@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 
 from mm15.base.errors import ConfigError
 from mm15.build._browser import find_browser
+from mm15.train.machine import measured, memory_there, peak_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Finding:
 def examine(folder: Path = Path()) -> list[Finding]:
     """Look at Python, torch, devices, memory, disk, compiler, optional packages and browser.
 
-    Starts nothing, writes nothing.
+    Starts nothing, writes nothing; multiplies matrices for a moment.
     """
     findings = [
         Finding(
@@ -41,6 +43,8 @@ def examine(folder: Path = Path()) -> list[Finding]:
         Finding("torch", f"{torch.__version__}, {torch.get_num_threads()} threads"),
         Finding("device", _device()),
         Finding("bf16 on CPU", "fast" if cpu_has_fast_bf16() else "slow: fp32 is used"),
+        *speed(),
+        Finding("ranks", _ranks()),
     ]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     findings.append(
@@ -57,6 +61,9 @@ def examine(folder: Path = Path()) -> list[Finding]:
         ("av", "video", "reading films and building clips"),
         ("ray", "ray", "checking and converting data on a cluster"),
         ("transformers", "dev", "parity tests"),
+        ("tensorboard", "tensorboard", "train.trackers: tensorboard"),
+        ("wandb", "wandb", "train.trackers: wandb"),
+        ("trackio", "trackio", "train.trackers: trackio"),
     ):
         try:
             findings.append(Finding(package, importlib.metadata.version(package)))
@@ -64,6 +71,36 @@ def examine(folder: Path = Path()) -> list[Finding]:
             findings.append(Finding(package, f"not installed ({purpose}): pip install 'mm15[{extra}]'"))
     findings.append(Finding("chromium", _browser()))
     return findings
+
+
+def speed() -> list[Finding]:
+    """Products measured here, which an MFU is told against; of every GPU also its memory and whether it has bf16."""
+    cpu = torch.device("cpu")
+    found = [Finding("CPU products", f"{measured(cpu, torch.float32, 1024) / 1e9:,.0f} GFLOP/s in fp32")]
+    if cpu_has_fast_bf16():
+        found.append(Finding("CPU products", f"{measured(cpu, torch.bfloat16, 1024) / 1e9:,.0f} GFLOP/s in bf16"))
+    for number in range(torch.cuda.device_count()):
+        device = torch.device("cuda", number)
+        with torch.cuda.device(device):
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        dtype = torch.bfloat16 if native else torch.float32
+        peak = peak_of(device, dtype)
+        told = (
+            f"{torch.cuda.get_device_name(device)}, {memory_there(device) / 2**30:.0f} GiB, "
+            f"bf16 {'yes' if native else 'no: fp32 is used'}, {measured(device, dtype, 8192) / 1e12:,.0f} TFLOP/s "
+            f"measured of {peak.flops / 1e12:,.0f} ({peak.basis})"
+        )
+        found.append(Finding(f"GPU {number}", told))
+    return found
+
+
+def _ranks() -> str:
+    """How many processes could train together, and over what."""
+    backends = [name for name in ("nccl", "gloo") if getattr(dist, f"is_{name}_available")()]
+    started = os.environ.get("WORLD_SIZE")
+    most = torch.cuda.device_count() or os.cpu_count() or 1
+    told = f"up to {most} on this machine, over {' or '.join(backends) or 'nothing: torch has no backend'}"
+    return f"{told}; torchrun started {started}" if started else told
 
 
 def cpu_has_fast_bf16() -> bool:

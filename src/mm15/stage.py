@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mm15.base.config import fingerprint, load, to_yaml
 from mm15.base.errors import ConfigError
+from mm15.build._mini_suite import build_suite
 from mm15.bundle import load_bundle, save_bundle
 from mm15.data.loader import Loader
 from mm15.data.mixture import ShareRow
@@ -22,6 +23,8 @@ from mm15.data.planner import PackBudget, PackCost, Planner, build_planner
 from mm15.data.source import Source, open_sources
 from mm15.dist.map import PROCESSES
 from mm15.dist.ranks import data_place, has_ranks, is_first, local_ranks, meet, rank_device, torchrun_ranks
+from mm15.evals.during import During
+from mm15.evals.request import Request
 from mm15.io.atomic import write_atomic
 from mm15.model.flops import products_per_token, tile_flops
 from mm15.model.multimodal import MultimodalModel
@@ -37,6 +40,7 @@ from mm15.train.recipe import Recipe, StageName, load_recipe
 from mm15.train.sharded import full_weights, is_shared_out
 
 RECIPE, ORIGIN, SHARES, LOG = "recipe.yaml", "run.json", "shares.json", "log.jsonl"
+SUITE = "mini-suite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,8 @@ def start_stage(
 
     Args:
         recipe: a file, the name of a shipped one, or a recipe.
-        out: the run folder: ``recipe.yaml`` (resolved), ``log.jsonl``, ``checkpoints/``, ``shares.json``, ``bundle/``.
+        out: the run folder: ``recipe.yaml`` (resolved), ``log.jsonl``, ``report.html``, ``checkpoints/``,
+            ``shares.json``, ``bundle/``.
         data: folder that source paths start from.
         init: bundle to start from; without one the model is made new from ``recipe.size``.
         changes: ``a.b=value`` strings.
@@ -143,11 +148,12 @@ def _run(
     if is_first():
         print(share_text(rows), flush=True)
         write_atomic(out / SHARES, json.dumps([asdict(row) for row in rows], indent=1))
+    _evaluation(recipe, out, Path(origin["data"]), processor)  # what is wrong with it shows before any rank starts
     ranks = _local_ranks(recipe)
     # The other ranks find the costs that this one has just written.
     work = local_ranks(ranks, PROCESSES, _other_rank, recipe, out, origin, resume, accept_plan)
     with work if ranks > 1 else nullcontext():
-        report, weights = _train(recipe, out, stream, model, resume, accept_plan, hooks)
+        report, weights = _train(recipe, out, origin, stream, model, processor, resume, accept_plan, hooks)
     if not is_first():
         return _result(recipe, report, out)
     if report.status == "finished":
@@ -169,14 +175,31 @@ def _local_ranks(recipe: Recipe) -> int:
 def _other_rank(recipe: Recipe, out: Path, origin: dict[str, Any], resume: bool, accept_plan: bool) -> None:
     model, processor = _start(recipe, Path(origin["data"]), origin["init"])
     stream = _stream(recipe, Path(origin["data"]), model, processor)
-    _train(recipe, out, stream, model, resume, accept_plan)
+    _train(recipe, out, origin, stream, model, processor, resume, accept_plan)
+
+
+def _evaluation(recipe: Recipe, out: Path, data: Path, processor: Processor) -> list[Hook]:
+    """The recipe's evaluation as a hook; the mini suite is built where no files are named."""
+    asked = recipe.evaluate
+    if asked is None:
+        return []
+    folder = data / asked.data if asked.data else out / SUITE
+    if not asked.data and not folder.is_dir():
+        if has_ranks():
+            raise ConfigError(["evaluate.data is needed under torchrun: build it once with mm15 data build mini-suite"])
+        print(f"building the mini suite in {folder}", flush=True)
+        build_suite(folder)
+    request = Request(str(folder), tuple(asked.benchmarks), asked.suite, asked.limit)
+    return [During(asked.every, request, processor, out)]
 
 
 def _train(
     recipe: Recipe,
     out: Path,
+    origin: dict[str, Any],
     stream: Stream,
     model: MultimodalModel,
+    processor: Processor,
     resume: bool,
     accept_plan: bool,
     hooks: Sequence[Hook] = (),
@@ -198,8 +221,10 @@ def _train(
             out,
             resume=resume,
             accept_plan=accept_plan,
-            hooks=hooks,
+            hooks=[*hooks, *_evaluation(recipe, out, Path(origin["data"]), processor)],
             name=recipe.name,
+            sources=[source.name for source in recipe.sources],
+            longest=recipe.max_tokens,
         )
     needs_gathering = is_shared_out(model) and report.status == "finished"
     return report, full_weights(model) if needs_gathering else None

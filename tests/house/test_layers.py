@@ -25,7 +25,17 @@ FLOORS = [
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 LATE_IMPORTS_ALLOWED = {"cli", "__init__"}
-OPTIONAL_PACKAGES = {"pypdfium2", "transformers", "pyarrow", "ray", "zstandard", "av"}
+OPTIONAL_PACKAGES = {
+    "pypdfium2",
+    "transformers",
+    "pyarrow",
+    "ray",
+    "zstandard",
+    "av",
+    "tensorboard",
+    "wandb",
+    "trackio",
+}
 
 
 def room_of(path: Path) -> str:

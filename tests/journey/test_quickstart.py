@@ -98,6 +98,8 @@ def test_run_folders_are_self_contained(journey: tuple[Path, dict[str, Any]]):
             "run.json",
             "shares.json",
             "log.jsonl",
+            "report.html",
+            "watch.json",
             "checkpoints",
             "bundle",
         }

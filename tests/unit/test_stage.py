@@ -51,6 +51,8 @@ def test_a_run_folder_is_self_contained(straight: tuple[Path, StageResult]):
         "run.json",
         "shares.json",
         "log.jsonl",
+        "report.html",
+        "watch.json",
         "checkpoints",
         "bundle",
     }

@@ -148,7 +148,7 @@ def curves(
         path = " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in points)
         style = f'fill="none" stroke="{_colour(number)}" stroke-width="{2 if number == 0 else 1.4}"'
         parts.append(f'<polyline points="{path}" {style}><title>{escape(name)}</title></polyline>')
-    return Html(f"<figure>{legend(list(shown))}{_svg(height, ''.join(parts))}</figure>")
+    return Html(f'<figure class="curves">{legend(list(shown))}{_svg(height, "".join(parts))}</figure>')
 
 
 def histogram(
@@ -264,4 +264,5 @@ def _ticks(low: float, high: float, about: int = 6) -> list[float]:
     step = next(power * factor for factor in (1, 2, 5, 10) if span / (power * factor) <= about)
     first = math.floor(low / step)
     last = max(math.ceil(high / step), first + 1)
-    return [round(number * step, 12) for number in range(first, last + 1)]
+    digits = max(0, 2 - math.floor(math.log10(step)))
+    return [round(number * step, digits) for number in range(first, last + 1)]

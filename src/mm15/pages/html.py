@@ -89,6 +89,15 @@ def cards(*parts: Html) -> Html:
     return Html(f'<div class="cards">{framed}</div>')
 
 
+def facts(rows: Iterable[tuple[Content, Content]]) -> Html:
+    """Names and values in small equal frames, two or more in a line on a telephone."""
+    framed = "\n".join(
+        f'<div class="card"><p class="quiet">{content(name)}</p><p><b>{content(value)}</b></p></div>'
+        for name, value in rows
+    )
+    return Html(f'<div class="cards facts">{framed}</div>')
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """A heading and what stands under it."""
@@ -104,6 +113,8 @@ class Page:
     title: str
     sections: tuple[Section, ...]
     subtitle: str = ""
+    refresh: int = 0
+    """Seconds after which a browser reads the file again; 0: never."""
 
     def render(self) -> str:
         """The page as one HTML string that needs nothing beside it."""
@@ -114,6 +125,7 @@ class Page:
             f'<section id="s{number}"><h2>{escape(section.heading)}</h2>\n' + "\n".join(section.parts) + "\n</section>"
             for number, section in enumerate(self.sections)
         )
+        again = f'<meta http-equiv="refresh" content="{self.refresh}">\n' if self.refresh else ""
         return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -121,7 +133,7 @@ class Page:
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{escape(self.title)}</title>
+{again}<title>{escape(self.title)}</title>
 <style>{_STYLE}</style>
 </head>
 <body>
@@ -151,6 +163,8 @@ th { color: var(--quiet); font-weight: 600; } th.number, td.number { text-align:
 details { margin: .6rem 0; } summary { cursor: pointer; color: var(--c0); }
 .row { display: flex; flex-wrap: wrap; gap: .7rem; align-items: flex-start; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(14rem, 1fr)); gap: .8rem; margin: .6rem 0; }
+.facts { grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: .5rem; }
+.facts .card { padding: .4rem .7rem; }
 figure { margin: .6rem 0; } figure[tabindex] { cursor: zoom-in; } figure[tabindex]:focus { outline: none;
   flex-basis: 100%; cursor: default; } figure[tabindex]:focus svg { width: 100%; max-height: 95vh; }
 figcaption { font-size: .87rem; overflow-wrap: anywhere; max-width: 30rem; }
@@ -159,6 +173,7 @@ figcaption { font-size: .87rem; overflow-wrap: anywhere; max-width: 30rem; }
 .legend span { display: inline-block; margin-right: 1.1rem; font-size: .87rem; } .legend i { display: inline-block;
   width: .8rem; height: .8rem; border-radius: 2px; margin-right: .35rem; vertical-align: -1px; }
 svg { display: block; max-width: 100%; height: auto; } svg text { fill: var(--text); font-size: 12px; }
+@media (max-width: 40rem) { figure.curves svg text { font-size: 20px; } }
 svg text.quiet { fill: var(--quiet); } .grid { stroke: var(--line); stroke-width: 1; }
 .tokens { white-space: pre-wrap; overflow-wrap: anywhere; margin: .5rem 0; line-height: 1.7; }
 .tokens i, .tokens b { font: inherit; border-radius: 3px; background: color-mix(in srgb, var(--line) 55%, #0000); }

@@ -221,6 +221,7 @@ class EncoderModel(nn.Module):
 
     def __init__(self, model: MultimodalModel, labels: LabelSet, words: Mapping[int, list[int]], seed: int = 0) -> None:
         super().__init__()
+        self.config = model.config
         self.vision, self.connector, self.embedding = model.vision, model.connector, model.decoder.embedding
         self.num_labels = num_labels = labels.size
         # Mean of the embeddings of a label's spellings, as one product; labels that are no word can never win.

@@ -51,6 +51,8 @@ class RunLog:
             )
             self._bar = Progress(*columns, TimeRemainingColumn(), console=self._console)
             self._task = self._bar.add_task(name, total=total_steps, completed=start, text="")
+        self.peak = 0.0
+        """FLOP/s of all ranks together that an MFU of 1 stands for; 0: no MFU is shown."""
         self._window = _Window()
 
     def __enter__(self) -> RunLog:
@@ -73,14 +75,15 @@ class RunLog:
     def step(self, record: Mapping[str, Any], show: bool) -> None:
         """Append the line of a step, and show progress since the last time if ``show``.
 
-        ``record`` also has ``loss``, ``tokens``, ``tiles``, ``seconds`` of the step, and of them ``waited`` for data.
+        ``record`` also has ``loss``, ``tokens``, ``tiles``, ``seconds`` of the step, and of them ``waited`` for data;
+        it may have ``flops`` and ``memory`` (bytes by kind).
         """
         self.write(record)
         self._window.add(record)
         if self._bar:
             self._bar.update(self._task, completed=record["step"])
         if show and not self.silent:
-            text = self._window.text(float(record["loss"]))
+            text = self._window.text(float(record["loss"]), self.peak)
             if self._bar:
                 self._bar.update(self._task, text=text)
             else:
@@ -106,7 +109,8 @@ class _Window:
     """Steps since the last line on the screen."""
 
     def __init__(self) -> None:
-        self.steps = self.tokens = self.tiles = 0
+        self.steps = self.tokens = self.tiles = self.flops = 0
+        self.memory: Mapping[str, int] = {}
         self.seconds = self.waited = 0.0
 
     def add(self, record: Mapping[str, Any]) -> None:
@@ -115,14 +119,20 @@ class _Window:
         self.tiles += record["tiles"]
         self.seconds += record["seconds"]
         self.waited += record["waited"]
+        self.flops += record.get("flops", 0)
+        self.memory = record.get("memory", {})
 
-    def text(self, loss: float) -> str:
+    def text(self, loss: float, peak: float = 0.0) -> str:
         parts = [f"loss {loss:.3f}", f"{self.tokens / self.seconds:,.0f} tokens/s"]
         if self.tiles:
             parts.append(f"{self.tiles / self.seconds:,.1f} tiles/s")
+        if self.flops and peak:
+            parts.append(f"MFU {self.flops / self.seconds / peak:.1%}")
         parts.append(f"data wait {self.waited / self.seconds:.0%}")
-        if memory := _memory():
+        if memory := self.memory.get("rss"):
             parts.append(f"{memory / 2**30:.1f} GiB")
+        if "reserved" in self.memory:
+            parts.append(f"GPU {self.memory['allocated'] / 2**30:.1f} of {self.memory['reserved'] / 2**30:.1f} GiB")
         return " · ".join(parts)
 
 
@@ -142,12 +152,6 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [
         json.loads(line) for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")
     ]
-
-
-def _memory() -> int:
-    """Resident bytes of this process, 0 where the system does not say."""
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 
 
 def _clock(seconds: float) -> str:

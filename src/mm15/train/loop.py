@@ -22,8 +22,10 @@ from mm15.train import checkpoint
 from mm15.train.log import RunLog
 from mm15.train.optim import OptimizerSet, build_optimizer, matmul_dtype, rate_factor
 from mm15.train.parallel import parallelise
+from mm15.train.rehearsal import rehearse
 from mm15.train.run_config import TrainConfig
 from mm15.train.step import train_step
+from mm15.train.watch import Watch
 
 
 class Batches(Protocol):
@@ -80,8 +82,10 @@ def train(
     hooks: Sequence[Hook] = (),
     on_log: Callable[[dict[str, Any]], None] | None = None,
     name: str = "train",
+    sources: Sequence[str] = (),
+    longest: int | None = None,
 ) -> TrainReport:
-    """Train in place. Checkpoints and ``log.jsonl`` go to the run folder.
+    """Train in place. Checkpoints, ``log.jsonl`` and ``report.html`` go to the run folder.
 
     The first SIGINT or SIGTERM finishes the step, saves and returns; a second one acts as if this loop were not there.
     A resumed run continues bit for bit (on CPU) as if it had never stopped.
@@ -95,6 +99,8 @@ def train(
         accept_plan: resume although the data order is another one than the checkpoint's.
         hooks: called with (steps done, model).
         on_log: called with the record of every step that is shown.
+        sources: names of the sources whose losses are told, the same on every rank.
+        longest: most tokens of a sample, where the largest pack is rehearsed.
 
     Raises:
         ConfigError: the folder holds another run's checkpoints and ``resume`` is off, the optimizer config is wrong, or
@@ -115,31 +121,41 @@ def train(
     start = _restore(model, optimizer, loader, folder / "checkpoints", accept_plan) if resume else _fresh(folder)
     model.train()
 
+    watch = Watch(model, optimizer, config, folder, name, model.compute_dtype, sources)  # type: ignore[arg-type]
     bad = skipped = tokens = tiles = samples = 0
     done, loss, began = start, float("nan"), time.perf_counter()
     stopping = False
     # The first rank speaks for all: what a step reports is summed over ranks.
-    with RunLog(folder, config.steps, name, start, silent=not is_first()) as log, StopSignal() as stop:
+    with RunLog(folder, config.steps, name, start, silent=not is_first()) as log, StopSignal() as stop, watch:
+        log.peak = watch.peak
+        if watch.peak:
+            log.say(f"MFU counts against {watch.peak / 1e12:,.3f} TFLOP/s: {watch.basis}")
+        if device.type == "cuda" if config.rehearse is None else config.rehearse:
+            log.say(rehearse(model, optimizer, config, longest).told())
         batches = iter(loader)
         while done < config.steps and not stopping:
             factor = rate_factor(done, config.steps, config.schedule)
             optimizer.set_rate(factor)
+            watch.before(done + 1)
             before = time.perf_counter()
             packs = _take(batches, packs_here, done)
             waited = time.perf_counter() - before
-            report = train_step(model, optimizer, packs, config.optimizer.clip, config.z_loss)
+            told = (watch.sources, watch.flops_of)
+            report = train_step(model, optimizer, packs, config.optimizer.clip, config.z_loss, *told)
             seconds = time.perf_counter() - before
 
             done += 1
             loss, tokens = report.loss, tokens + report.tokens
             tiles, samples = tiles + report.tiles, samples + report.samples
             record = {"step": done, **asdict(report), "rate_factor": factor, "seconds": seconds, "waited": waited}
+            record |= watch.told(record)
             if not report.skipped:
                 del record["skipped"], record["suspects"]
             if not report.routing:
                 del record["routing"]
             shown = done % config.log_every == 0 or done == config.steps
             log.step(record, shown)
+            watch.after(record)
             if shown and on_log:
                 on_log(record)
 
@@ -152,12 +168,15 @@ def train(
 
             for hook in hooks:
                 if done % hook.every == 0 or done == config.steps:
-                    log.write({"step": done, **hook(done, model)})
+                    log.write(line := {"step": done, **hook(done, model)})
+                    watch.after(line)
                     model.train()
             stopping = any_rank(stop.asked)
             if done % config.save_every == 0 or done == config.steps or stopping:
                 log.sync()
+                before = time.perf_counter()
                 checkpoint.save(folder / "checkpoints", done, model, optimizer, loader.state(), config.keep)
+                watch.saved(time.perf_counter() - before)
     return TrainReport(
         status="finished" if done >= config.steps else "interrupted",
         folder=folder,

@@ -27,6 +27,20 @@ class StageName(StrEnum):
     SFT = "sft"
 
 
+class EvaluateConfig(Strict):
+    """Questions that are answered while the model is trained. Their names mean something to ``evals`` only."""
+
+    every: PositiveInt
+    """Steps between; the last step has one in any case."""
+    suite: str = "mini"
+    benchmarks: list[str] = Field(default_factory=list)
+    """Only these, of whatever suite."""
+    limit: PositiveInt | None = None
+    """At most so many questions of a benchmark."""
+    data: str = ""
+    """Folder of the benchmarks' files, from the data folder; default: the mini suite, built in the run folder."""
+
+
 class Recipe(Strict):
     """One stage. Written as YAML, stored resolved beside the weights it made."""
 
@@ -56,6 +70,7 @@ class Recipe(Strict):
     """CPU only: training processes of one thread each, at most as many as there are cores. How many there are changes
     speed and rounding, not what a step is: ``train.accumulation`` counts packs over all ranks."""
     train: TrainConfig
+    evaluate: EvaluateConfig | None = None
 
     @field_validator("size")
     @classmethod
@@ -89,6 +104,8 @@ class Recipe(Strict):
             raise ValueError(f"sources named twice: {', '.join(double)}")
         if self.other_splits and self.stage is not StageName.ENCODER:
             raise ValueError("other_splits is for the encoder stage; use split and answer_split")
+        if self.evaluate and self.stage is StageName.ENCODER:
+            raise ValueError("evaluate: an encoder alone answers no questions")
         return self
 
 

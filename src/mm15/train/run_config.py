@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from mm15.base.catalogue import did_you_mean, names
 from mm15.base.config import Strict
 from mm15.train.parallel_config import ParallelConfig
 
@@ -91,6 +92,31 @@ class TrainConfig(Strict):
     log_every: PositiveInt = 10
     max_bad_steps: PositiveInt = 5
     """So many skipped steps (NaN or Inf) in a row end the run."""
+    rehearse: bool | None = None
+    """Whether the largest possible pack goes through before the first step; default: on CUDA."""
+    trackers: list[str] = Field(default_factory=list)
+    """Other programs that are told every step: tensorboard, wandb, trackio (``train.trackers``)."""
+    report_seconds: PositiveFloat = 20.0
+    """How often ``report.html`` is written anew while the run goes on."""
+    profile: str = ""
+    """``START:STEPS``: steps that are profiled into ``profile/``, counted from 1 as in the log."""
+
+    @field_validator("trackers")
+    @classmethod
+    def _known_trackers(cls, value: list[str]) -> list[str]:
+        known = names("mm15.train.trackers")
+        if unknown := [name for name in value if name not in known]:
+            told = ", ".join(f"'{name}'{did_you_mean(name, known)}" for name in unknown)
+            raise ValueError(f"no such tracker: {told}; known: {', '.join(known)}")
+        return value
+
+    @field_validator("profile")
+    @classmethod
+    def _window(cls, value: str) -> str:
+        start, _, steps = value.partition(":")
+        if value and not (start.isdecimal() and steps.isdecimal() and int(start) > 0 and int(steps) > 0):
+            raise ValueError("expected START:STEPS, two whole numbers above 0, such as 10:3")
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:

@@ -1,13 +1,13 @@
 """One optimizer step: summed over all micro-batches and ranks, divided once by their targets, checked before it counts.
 
-Legend: K categories.
+Legend: K categories, R sources.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 import torch.distributed as dist
@@ -34,6 +34,10 @@ class StepReport:
     samples: int
     categories: dict[str, float]
     """Loss per category that occurred."""
+    sources: dict[str, float] = field(default_factory=dict)
+    """Loss per source that occurred, of those that are told apart."""
+    flops: int = 0
+    """Of forward and backward, as ``work.StepWork`` counts them; 0 where nobody counts."""
     routing: tuple[dict[str, float], ...] = ()
     """What the experts of each layer were given; ``routing.told`` says what is told."""
     skipped: str = ""
@@ -43,7 +47,13 @@ class StepReport:
 
 
 def train_step(
-    model: nn.Module, optimizer: OptimizerSet, batches: Sequence[PackedBatch], clip: float, z_loss: float = 0.0
+    model: nn.Module,
+    optimizer: OptimizerSet,
+    batches: Sequence[PackedBatch],
+    clip: float,
+    z_loss: float = 0.0,
+    sources: Sequence[str] = (),
+    flops_of: Callable[[PackedBatch], int] | None = None,
 ) -> StepReport:
     """Forward, backward and one move of the optimizer.
 
@@ -56,17 +66,21 @@ def train_step(
             spread over them (``parallel.parallelise``).
         batches: this rank's micro-batches.
         clip: largest global gradient norm.
+        sources: names of the sources whose loss is told, the same on every rank.
+        flops_of: counts the work of a micro-batch.
     """
     device = next(model.parameters()).device
-    counts = [(b.num_targets, b.tokens_T.numel(), b.tiles_NCHW.shape[0], b.num_samples, 1) for b in batches]
+    counts = [(b.num_targets, b.tokens_T.numel(), b.tiles_NCHW.shape[0], b.num_samples, 1,
+               flops_of(b) if flops_of else 0) for b in batches]  # fmt: skip
     totals = _over_ranks(torch.tensor(counts, dtype=torch.float64, device=device).sum(0))
-    targets, tokens, tiles, samples, packs = (int(count) for count in totals)
+    targets, tokens, tiles, samples, packs, flops = (int(count) for count in totals)
 
     losses, routings = [], []
     by_category_K2 = torch.zeros(len(CATEGORIES), 2, dtype=torch.float64, device=device)
+    by_source_R2 = torch.zeros(len(sources), 2, dtype=torch.float64, device=device)
     for batch in batches:
         output = model(moved := batch.to(device))
-        sums = loss_sums(output, moved, z_loss)
+        sums = loss_sums(output, moved, z_loss, sources)
         objective = sums.objective / max(1, targets)
         for routing in output.routing:
             objective = objective + routing.objective / packs
@@ -74,6 +88,7 @@ def train_step(
         routings.append(output.routing)
         losses.append(sums.cross_entropy)
         by_category_K2 += sums.by_category_K2
+        by_source_R2 += sums.by_source_R2
     reduce_gradients(optimizer.parameters)
     grad_norm = clip_gradients(optimizer.parameters, clip)
     loss = float(_over_ranks(torch.stack(losses).double().sum())) / max(1, targets)
@@ -94,15 +109,19 @@ def train_step(
         targets=targets,
         tiles=tiles,
         samples=samples,
-        categories={
-            str(category): total / count
-            for category, (total, count) in zip(CATEGORIES, _over_ranks(by_category_K2).tolist(), strict=True)
-            if count
-        },
+        categories=_means(CATEGORIES, by_category_K2),
+        sources=_means(sources, by_source_R2),
+        flops=flops,
         routing=told(_over_ranks(gathered(routings, packs)), routings[0]),
         skipped=skipped,
         suspects=tuple(key for batch in suspects or batches for key in batch.keys) if skipped else (),
     )
+
+
+def _means(names: Sequence[str], sums_K2: Tensor) -> dict[str, float]:
+    """Loss per target over all ranks, of those that occurred."""
+    rows = _over_ranks(sums_K2).tolist() if names else []
+    return {str(name): total / count for name, (total, count) in zip(names, rows, strict=True) if count}
 
 
 def _over_ranks(values: Tensor) -> Tensor:

@@ -207,3 +207,10 @@ def test_a_radar_has_an_axis_per_name_and_gaps_where_values_are_missing():
         radar(["a", "b"], {})
     with pytest.raises(ValueError, match=r"series of \[2\] values"):
         radar(["a", "b", "c"], {"one": [1.0, 2.0]})
+
+
+def test_curves_of_very_small_and_of_equal_values_have_ticks():
+    for value in (3e-17, 0.0, 5e12):
+        drawn = curves({"rate": [(1, value), (2, value)]}, y_label="rate")
+        assert "<polyline" in drawn and "nan" not in drawn
+    assert "3e-17" in curves({"rate": [(1, 0.0), (2, 3e-17)]})

@@ -1,0 +1,40 @@
+"""Weights & Biases (the extra wandb). Offline unless WANDB_MODE says otherwise; ``wandb sync`` uploads."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mm15.base.errors import MissingExtra
+
+
+class _Wandb:
+    def __init__(self, run: Any) -> None:
+        self._run = run
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        self._run.log(dict(values), step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+def open_tracker(folder: Path, name: str, config: Mapping[str, Any]) -> _Wandb:
+    """A run of project mm15. The same run folder keeps its identity, so that a resumed run continues its curves.
+
+    Raises:
+        MissingExtra: wandb is not installed.
+    """
+    try:
+        import wandb  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise MissingExtra("wandb", "wandb", "train.trackers: wandb") from None
+    identity = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
+    mode = os.environ.get("WANDB_MODE", "offline")
+    kept = {"dir": str(folder), "id": identity, "resume": "allow", "mode": mode}
+    project = os.environ.get("WANDB_PROJECT", "mm15")
+    start = wandb.init  # pyright: ignore[reportAttributeAccessIssue]
+    return _Wandb(start(project=project, name=name, config=dict(config), **kept))
