@@ -17,7 +17,7 @@ from mm15.base.errors import ConfigError
 from mm15.bundle import Bundle
 from mm15.images.split import SplitMode, SplitPolicy
 from mm15.interop import hf_export
-from mm15.interop.files import write_tensors
+from mm15.interop.files import SHARD_BYTES, write_tensors
 from mm15.interop.hf_model import (
     FILES,
     PROCESSOR_MAP,
@@ -54,13 +54,16 @@ NEVER = {
 }
 
 
-def export(bundle: Bundle, folder: str | Path, to: str = "hf", check: bool = False) -> Verified | None:
+def export(
+    bundle: Bundle, folder: str | Path, to: str = "hf", check: bool = False, shard_bytes: int = SHARD_BYTES
+) -> Verified | None:
     """Write a bundle as another folder, all of it or nothing.
 
     Args:
         to: ``hf``: loaded by ``AutoModelForImageTextToText`` and ``AutoProcessor`` with ``trust_remote_code=True``;
             ``llava``: a native type, without code.
         check: compare what transformers makes of the folder with the bundle; see ``verify``.
+        shard_bytes: weights of more bytes are written in several files with an index.
 
     Returns:
         What was compared, with ``check``.
@@ -98,7 +101,7 @@ def export(bundle: Bundle, folder: str | Path, to: str = "hf", check: bool = Fal
         if to == "hf":
             for name in FILES:
                 shutil.copyfile(Path(str(hf_export.__file__)).parent / f"{name}.py", draft / f"{name}.py")
-        write_tensors(draft, _tensors(bundle, parts, to))
+        write_tensors(draft, _tensors(bundle, parts, to), shard_bytes)
         return verify(bundle, draft, to) if check else None
 
 
