@@ -20,6 +20,9 @@ def export_bundle(
         bool,
         typer.Option("--verify", help="Compare logits and answers with the bundle; refuse the export if they differ."),
     ] = False,
+    shard_gb: Annotated[
+        float, typer.Option(help="Weights of more GB are written in several files with an index.", min=0)
+    ] = 5.0,
     as_json: Json = False,
 ) -> None:
     """Write a bundle as a folder that transformers, vLLM and others load. See docs/EXPORT.md."""
@@ -29,7 +32,7 @@ def export_bundle(
     from mm15.transfer.exporting import LICENCE, export
 
     with aside(as_json):
-        verified = export(load_bundle(bundle), out, to, check)
+        verified = export(load_bundle(bundle), out, to, check, round(shard_gb * 1e9))
     lines = [f"{out} is a folder of kind {to}.", LICENCE.strip()]
     if verified:
         lines.append(
