@@ -14,7 +14,7 @@ def export_bundle(
     bundle: Annotated[Path, typer.Argument(help="A bundle or run folder.")],
     out: Annotated[Path, typer.Option(help="Folder to make; one that is there is replaced.")],
     to: Annotated[
-        str, typer.Option(help="hf (transformers and vLLM, with code), llava, llava_next or idefics3 (without).")
+        str, typer.Option(help="hf (transformers and vLLM, with code), llava or idefics3 (without).")
     ] = "hf",
     check: Annotated[
         bool,

@@ -47,6 +47,10 @@ BUNDLES = {
     },
     "mlp, clip": {"connector": {"kind": "mlp", "tokens": 16}, "vision": CLIP, "split": {"mode": "static"}},
     "pixel shuffle": {"connector": {"kind": "pixel-shuffle"}, "split": {"max_split_images": 0}},
+    "fill and tags": {
+        "template": CHATML.model_copy(update={"image": "<image>"}),
+        "split": {"mode": "fill", "indicator": "tags"},
+    },
     # With the capacity 0.5 training would drop most rows; who answers drops none.
     "qwen3-moe": {"decoder": {"moe": {"experts": 6, "every": 2, "capacity": 0.5, "mlp_width": 24}, "tied_head": True}},
     "olmoe": {"decoder": {"moe": {"experts": 4, "every": 1, "top_k": 3}, "qk_norm_over": "all", "head_dim": 12}},
@@ -246,13 +250,21 @@ def test_what_is_not_exact_is_refused_with_the_change_that_would_make_it(tmp_pat
     assert caught.value.problems == [
         "connector.kind 'c-abstractor': llava has an MLP per patch; train with kind: mlp, tokens: 16",
         "vision.final_norm: llava takes the last layer without a norm behind it; train with a CLIP encoder",
-        "split.mode 'dynamic': llava sees a picture in one tile; answer with split.mode: none",
-        "split.indicator 'index': llava writes no text before a picture; train with indicator: none",
         "decoder 'qwen3': readers of llava know llama, mistral, qwen2; train with a decoder of one of them",
+        "split.mode 'dynamic': llava sees a picture in one tile; answer with split.mode: none",
+        "split.indicator 'index': llava writes no text around a picture; train with indicator: none",
     ]
-    for kind in ("llava_next", "idefics3"):
-        with pytest.raises(ConfigError, match=r"connector.kind: mlp, split.mode: none and split.indicator: none"):
-            export(made_bundle(), tmp_path / "out", kind)
+    with pytest.raises(ConfigError) as caught:
+        export(made_bundle(**LLAVA, decoder=LLAMA), tmp_path / "out", "llava_next")
+    assert [problem.split(":")[0] for problem in caught.value.problems] == [
+        "image_newline",
+        "unpad",
+        "overview",
+        "split.mode 'none'",
+    ]
+    assert "takes 16 + 20 positions for one picture of 4 x 4 patches" in caught.value.problems[0]
+    with pytest.raises(ConfigError, match=r"connector.kind 'c-abstractor': llava_next has an MLP per patch(.|\n)*final_norm"):
+        export(made_bundle(), tmp_path / "out", "llava_next")
     with pytest.raises(ConfigError, match="no folder of kind 'gguf'; there are hf, llava, llava_next, idefics3"):
         export(made_bundle(), tmp_path / "out", "gguf")
     with pytest.raises(ConfigError, match="vision as clip: class_token: the family has True"):
