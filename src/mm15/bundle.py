@@ -2,7 +2,7 @@
 
     model.safetensors  config.json  processor.json  tokenizer.json  recipe.yaml (optional)  bundle.json
 
-Weights of more than 5 GB lie in shards ``model-00001-of-0000N.safetensors`` and ``model.safetensors.index.json`` instead.
+Weights of more than 5 GB lie in shards instead: ``model-00001-of-0000N.safetensors``, ``model.safetensors.index.json``.
 ``bundle.json`` holds the format version, the size and SHA-256 of every other file, and what the writer wants to tell.
 Nothing here is ever unpickled, and nothing is loaded that does not fit exactly.
 """
@@ -185,7 +185,7 @@ def _damage(folder: Path, files: Mapping[str, tuple[int, str]]) -> list[str]:
 
 
 def _index_problems(index: Path, listed: set[str]) -> list[str]:
-    """Shards that an index names and the manifest does not: what they hold was never hashed. And the other way round."""
+    """Shards that an index names and the manifest does not (never hashed), and the other way round."""
     try:
         named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -13,9 +13,7 @@ from mm15.cli_show import Json, aside, show
 def export_bundle(
     bundle: Annotated[Path, typer.Argument(help="A bundle or run folder.")],
     out: Annotated[Path, typer.Option(help="Folder to make; one that is there is replaced.")],
-    to: Annotated[
-        str, typer.Option(help="hf (transformers and vLLM, with code), llava or idefics3 (without).")
-    ] = "hf",
+    to: Annotated[str, typer.Option(help="hf (transformers and vLLM, with code), llava or idefics3 (without).")] = "hf",
     check: Annotated[
         bool,
         typer.Option("--verify", help="Compare logits and answers with the bundle; refuse the export if they differ."),

@@ -308,8 +308,8 @@ def _announcements(span: ImageSpan, slots: Sequence[TileSlot], indicator: Indica
 
     ``INDEX`` writes ``(k,row,col)``; an overview, or a picture that is not split, is ``(k,0,0)``. ``SEPS`` writes ":"
     before the overview, "," between columns and "<n>" between rows; a picture that is not split needs none. ``TAGS``
-    puts ``<fake_token_around_image><row_1_col_2>`` before a tile, ``<global-img>`` in the place of the latter before the
-    overview, and a line break before each row after the first, two before the overview.
+    puts ``<fake_token_around_image><row_1_col_2>`` before a tile, ``<global-img>`` in the place of the latter before
+    the overview, and a line break before each row after the first, two before the overview.
     """
     previous = WHOLE
     for slot in slots:

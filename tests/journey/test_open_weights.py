@@ -1,4 +1,4 @@
-"""A CLIP encoder and a Qwen2-type language model in real formats → a bundle → fine-tuning → a folder of transformers."""
+"""An encoder and a language model in real formats → a bundle → fine-tuning → a folder of transformers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from typer.testing import CliRunner
 
 import mm15
-from foreign_fixture import small_clip, small_qwen2
+from foreign_fixture import small_clip, small_llama, small_qwen2, small_siglip
 from mm15.base.types import Category, Sample
 from mm15.bundle import load_bundle
 from mm15.cli import app
@@ -58,14 +58,24 @@ def test_import_then_fine_tune_then_ask(small_data: Path, tmp_path: Path):
     assert reply.stop_reason in ("stop", "length") and reply.tiles >= 1
 
 
-@pytest.mark.parametrize("to", ["hf", "llava"])
+NO_TEXT = {"mode": "none", "indicator": "none"}
+TAGS = {"mode": "fill", "indicator": "tags", "n_max": 4, "max_split_images": 60}
+WAYS: dict[str, tuple[list[str], dict[str, object]]] = {
+    "hf": (["tokens=4", "hidden=24", "depth=1"], {}),
+    "llava": (["kind=mlp", "tokens=16"], {"split": NO_TEXT}),
+    "idefics3": (["kind=pixel-shuffle", "tokens=4"], {"split": TAGS}),
+}
+
+
+@pytest.mark.parametrize("to", WAYS)
 def test_import_then_fine_tune_then_export_then_the_same_answers(to: str, small_data: Path, tmp_path: Path):
-    vision, llm = small_clip(tmp_path / "clip"), small_qwen2(tmp_path / "qwen")
-    connector = ["kind=mlp", "tokens=16"] if to == "llava" else ["tokens=4", "hidden=24", "depth=1"]
+    connector, changes = WAYS[to]
+    tags = to == "idefics3"
+    vision = (small_siglip if tags else small_clip)(tmp_path / "vision")
+    llm = (small_llama if tags else small_qwen2)(tmp_path / "llm")
     command = ["import", "--vision", vision, "--llm", llm, "--out", tmp_path / "start", "--json"]
-    command += [part for change in connector for part in ("--set", f"connector.{change}")]
+    command += [part for change in connector for part in ("--set", f"connector.{change}")] + ["--tags"] * tags
     assert CliRunner().invoke(app, [*map(str, command)], catch_exceptions=False).exit_code == 0
-    changes = {"split": {"mode": "none", "indicator": "none"}} if to == "llava" else {}
     recipe = small_recipe("sft", **changes)
     assert start_stage(recipe, tmp_path / "run", small_data, init=tmp_path / "start").steps == 20
 

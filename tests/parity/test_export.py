@@ -263,7 +263,9 @@ def test_what_is_not_exact_is_refused_with_the_change_that_would_make_it(tmp_pat
         "split.mode 'none'",
     ]
     assert "takes 16 + 20 positions for one picture of 4 x 4 patches" in caught.value.problems[0]
-    with pytest.raises(ConfigError, match=r"connector.kind 'c-abstractor': llava_next has an MLP per patch(.|\n)*final_norm"):
+    with pytest.raises(
+        ConfigError, match=r"connector.kind 'c-abstractor': llava_next has an MLP per patch(.|\n)*final_norm"
+    ):
         export(made_bundle(), tmp_path / "out", "llava_next")
     with pytest.raises(ConfigError, match="no folder of kind 'gguf'; there are hf, llava, llava_next, idefics3"):
         export(made_bundle(), tmp_path / "out", "gguf")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -19,7 +21,7 @@ from mm15.interop.hf_idefics3 import positions_kept
 from mm15.model.vit import normalise
 from mm15.text.template import CHATML, TemplateConfig
 from mm15.transfer.exporting import export
-from mm15.transfer.verifying import verify
+from mm15.transfer.verifying import conversation_of, verify
 
 torch.set_num_threads(1)
 
@@ -31,9 +33,9 @@ TEMPLATES = {
 }
 
 
-def idefics3_bundle(template: str = "own", **changes: dict) -> Bundle:
+def idefics3_bundle(template: str = "own", **changes: dict[str, Any]) -> Bundle:
     split = SPLIT | changes.pop("split", {})
-    parts = {"connector": {"kind": "pixel-shuffle"}, "decoder": LLAMA} | changes
+    parts: Any = {"connector": {"kind": "pixel-shuffle"}, "decoder": LLAMA} | changes
     return made_bundle(template=TEMPLATES[template], split=split, **parts)
 
 
@@ -49,8 +51,8 @@ def idefics3_bundle(template: str = "own", **changes: dict) -> Bundle:
 def test_idefics3_without_code(template, changes, tmp_path):
     bundle = idefics3_bundle(template, **changes)
     export(bundle, tmp_path / "out", "idefics3")
-    verified = verify(bundle, tmp_path / "out", "idefics3", prompts=6)
-    assert verified.logit_difference <= 1e-5 and verified.ties == 0 and verified.new_tokens > 6
+    verified = verify(bundle, tmp_path / "out", "idefics3", prompts=4)
+    assert verified.logit_difference <= 1e-5 and verified.ties == 0 and verified.new_tokens > 4
     assert not list((tmp_path / "out").glob("*.py"))
     model, report = AutoModelForImageTextToText.from_pretrained(tmp_path / "out", output_loading_info=True)
     assert isinstance(model, Idefics3ForConditionalGeneration)
@@ -68,19 +70,17 @@ def test_the_types_own_pixels_are_nearly_ours_and_as_many(tmp_path):
         sample = Sample("s", "s", Category.GENERAL, (user(picture_part(picture), "what?"),))
         encoded = bundle.processor.encode(sample, answering=True)
         ours = normalise(encoded.tiles_NCHW, vision.mean, vision.std)
-        conversation = [{"role": "user", "content": [{"type": "image", "image": picture}, {"type": "text", "text": "what?"}]}]
         read = reader.apply_chat_template(
-            conversation, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+            conversation_of(sample), add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
         )
         assert read["input_ids"][0].tolist() == encoded.tokens_T.tolist()
         theirs = read["pixel_values"][0]
         assert theirs.shape == ours.shape and bool(read["pixel_attention_mask"].all())
         worst = max(worst, float((theirs - ours).abs().max()) * 255 * vision.std[0])
-    print("worst", worst)
     assert worst <= PIXELS, worst
 
 
-PIXELS = 4.5
+PIXELS = 2.5
 """Of 255: another implementation of the same filter, twice or thrice in a row, with rounding between."""
 
 
@@ -142,7 +142,9 @@ def test_what_idefics3_cannot_do_is_named_with_the_change(tmp_path):
         "<fake_token_around_image>",
     ):
         assert change in told
-    few = idefics3_bundle(vision={"image_size": 64}, split={"max_split_images": 200, "overview": "before", "n_max": 65**2})
+    few = idefics3_bundle(
+        vision={"image_size": 64}, split={"max_split_images": 200, "overview": "before", "n_max": 65**2}
+    )
     with pytest.raises(ConfigError) as caught:
         export(few, tmp_path / "out", "idefics3")
     assert [problem.split(":")[0] for problem in caught.value.problems] == ["split.overview 'before'", "split"]

@@ -65,8 +65,8 @@ def idefics3_problems(
     least = (along + 1) * config.connector.tokens
     if along > 1 and (policy.max_split_images + 1) * least <= max_tokens:
         problems.append(
-            f"split.max_split_images {policy.max_split_images}: idefics3 splits every picture, and more of them fit into "
-            f"{max_tokens} tokens; answer with max_split_images: {max_tokens // least}"
+            f"split.max_split_images {policy.max_split_images}: idefics3 splits every picture, and more of them fit "
+            f"into {max_tokens} tokens; answer with max_split_images: {max_tokens // least}"
         )
     if template.image != IMAGE:
         problems.append(f"template.image '{template.image}': idefics3 calls it '{IMAGE}'; import with --tags")

@@ -121,7 +121,7 @@ class MM15ImageProcessor(BaseImageProcessor):
     """Cuts pictures into normalised tiles.
 
     Args:
-        split: the rule: ``mode`` (none, static, dynamic, fill), ``tile`` px, ``n_min`` and ``n_max`` tiles of a dynamic grid,
+        split: the rule: ``mode`` (none, static, dynamic, fill), ``tile`` px, ``n_min`` and ``n_max`` tiles of a grid,
             ``reading``, ``tolerance``, ``overview`` (after, before, none), ``indicator`` (index, seps, tags, none),
             ``max_split_images`` (a conversation with more pictures is not split), ``pad_color``.
     """
