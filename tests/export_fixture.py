@@ -31,7 +31,9 @@ LLAMA = {"qk_norm": False, "tied_head": False, "head_dim": 20}
 
 
 def tokenizer_of(template: TemplateConfig) -> Tokenizer:
-    specials = CHATML_SPECIALS if template is CHATML else SPECIALS
+    specials = CHATML_SPECIALS if template.user == CHATML.user else SPECIALS
+    if template.image == "<image>":
+        specials = (*specials, "<image>", "<fake_token_around_image>", "<end_of_utterance>")
     return train_tokenizer([string.printable], specials, words=["(0,0,0)", "(0,1,1)", " the", "(1,0,0)"])
 
 

@@ -11,7 +11,16 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import CLIPConfig, CLIPModel, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    SiglipConfig,
+    SiglipModel,
+)
 from transformers.utils import logging
 
 from mm15.text.tokenizer import train_tokenizer
@@ -91,6 +100,38 @@ def small_clip(folder: Path) -> Path:
     )
     torch.manual_seed(0)
     return save_hf(CLIPModel(config), folder)
+
+
+def small_siglip(folder: Path) -> Path:
+    """A whole ``SiglipModel``: 16 px tiles, 4 px patches."""
+    vision = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    text = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    torch.manual_seed(0)
+    config = SiglipConfig(
+        vision_config=vision | {"image_size": 16, "patch_size": 4}, text_config=text | {"vocab_size": 20}
+    )
+    return save_hf(SiglipModel(config), folder)
+
+
+def small_llama(folder: Path) -> Path:
+    """A ``LlamaForCausalLM`` with an untied head, Llama 3's kind of positions and reserved tokens, without template."""
+    rope = {"rope_type": "llama3", "rope_theta": 10_000.0, "factor": 4.0, "original_max_position_embeddings": 64}
+    config = LlamaConfig(
+        vocab_size=640,
+        hidden_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        intermediate_size=80,
+        max_position_embeddings=1024,
+        rope_parameters=rope | {"low_freq_factor": 1.0, "high_freq_factor": 4.0},
+    )
+    torch.manual_seed(1)
+    save_hf(LlamaForCausalLM(config), folder, seed=1)
+    spare = tuple(f"<|reserved_special_token_{number}|>" for number in range(4))
+    add_tokenizer(folder, ("<|end_of_text|>", *spare), None, eos_token="<|end_of_text|>")
+    return folder
 
 
 def small_qwen2(folder: Path, template: str | None = QWEN_TEMPLATE, rows: int = 640) -> Path:

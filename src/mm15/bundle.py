@@ -2,6 +2,7 @@
 
     model.safetensors  config.json  processor.json  tokenizer.json  recipe.yaml (optional)  bundle.json
 
+Weights of more than 5 GB lie in shards instead: ``model-00001-of-0000N.safetensors``, ``model.safetensors.index.json``.
 ``bundle.json`` holds the format version, the size and SHA-256 of every other file, and what the writer wants to tell.
 Nothing here is ever unpickled, and nothing is loaded that does not fit exactly.
 """
@@ -10,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,12 @@ from typing import Any
 import torch
 import yaml
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from mm15.base.config import validate
 from mm15.base.errors import BundleError, ConfigError
+from mm15.interop.files import INDEX, SHARD_BYTES, write_tensors
+from mm15.interop.files import SINGLE as WEIGHTS
 from mm15.io.atomic import atomic_folder
 from mm15.model.multimodal import MultimodalModel
 from mm15.model.sizes import ModelConfig
@@ -30,9 +33,10 @@ from mm15.processor import Processor, ProcessorConfig
 from mm15.text.tokenizer import Tokenizer
 
 FORMAT = 1
-WEIGHTS, CONFIG, PROCESSOR, TOKENIZER = "model.safetensors", "config.json", "processor.json", "tokenizer.json"
+CONFIG, PROCESSOR, TOKENIZER = "config.json", "processor.json", "tokenizer.json"
 RECIPE, MANIFEST = "recipe.yaml", "bundle.json"
-REQUIRED = (WEIGHTS, CONFIG, PROCESSOR, TOKENIZER)
+REQUIRED = (CONFIG, PROCESSOR, TOKENIZER)
+SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 FLOATS = {"F32", "BF16", "F16"}
 ROUTER = ".router.weight"
@@ -55,6 +59,7 @@ def save_bundle(
     recipe: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
     weights: Mapping[str, Tensor] | None = None,
+    shard_bytes: int = SHARD_BYTES,
 ) -> None:
     """Write a bundle, all of it or nothing; a bundle that is already there is replaced.
 
@@ -62,6 +67,7 @@ def save_bundle(
         recipe: the resolved recipe, YAML values.
         extra: anything to tell, JSON values: where it came from, steps taken.
         weights: in place of the model's own, where those are shared out over ranks; its state dict as on one rank.
+        shard_bytes: weights of more bytes are written in shards; one shard is in memory beside the model.
 
     Raises:
         BundleError: the processor does not fit the model, or the model was packed or quantised: it has no weights to
@@ -75,7 +81,7 @@ def save_bundle(
         raise BundleError(_refusal(Path(folder), problems))
     with atomic_folder(folder) as draft:
         tensors = model.state_dict() if weights is None else weights
-        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, draft / WEIGHTS)
+        write_tensors(draft, tensors.items(), shard_bytes, metadata=None)
         (draft / CONFIG).write_text(model.config.model_dump_json(indent=1), encoding="utf-8")
         (draft / PROCESSOR).write_text(processor.config.model_dump_json(indent=1), encoding="utf-8")
         processor.tokenizer.save(draft / TOKENIZER)
@@ -104,6 +110,7 @@ def load_bundle(folder: str | Path, device: torch.device | str = "cpu", dtype: t
         folder = folder / "bundle"
     files, extra, problems = _read_manifest(folder)
     problems += _damage(folder, files)
+    weights = [folder / name for name in _weight_files(files) if name != INDEX]
     if problems:
         raise BundleError(_refusal(folder, problems))
 
@@ -123,15 +130,19 @@ def load_bundle(folder: str | Path, device: torch.device | str = "cpu", dtype: t
         # On the meta device nothing is allocated, so a config of any size can be compared with the file first.
         with torch.device("meta"):
             model = MultimodalModel(config)
-        problems += _tensor_problems(model, folder / WEIGHTS)
+        problems += _tensor_problems(model, weights)
         problems += _misfits(config, processor) if processor else []
     if problems or model is None or processor is None:
         raise BundleError(_refusal(folder, problems))
-    with safe_open(folder / WEIGHTS, framework="pt") as file:
-        # Copied, because the library hands out views of the mapped file: a file changed later would change the model.
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
-        kept = {name: torch.float32 if dtype and name.endswith(ROUTER) else dtype for name in tensors}
-        state = {name: tensor.to(device, kept[name] or tensor.dtype, copy=True) for name, tensor in tensors.items()}
+    state: dict[str, torch.Tensor] = {}
+    for path in weights:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118  (not a mapping)
+                tensor = file.get_tensor(name)
+                kept = torch.float32 if dtype and name.endswith(ROUTER) else dtype
+                # Copied, because the library hands out views of the mapped file: a file changed later would change
+                # the model.
+                state[name] = tensor.to(device, kept or tensor.dtype, copy=True)
     model.load_state_dict(state, strict=True, assign=True)
     return Bundle(model, processor, recipe, extra)
 
@@ -153,15 +164,22 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], dict[str, Any], list[s
     return stated, extra, []
 
 
+def _weight_files(files: Iterable[str]) -> list[str]:
+    """The names that the weights of a bundle have: one file, or an index and its shards."""
+    shards = sorted(name for name in files if SHARD.fullmatch(name))
+    return [INDEX, *shards] if INDEX in files or shards else [WEIGHTS]
+
+
 def _damage(folder: Path, files: Mapping[str, tuple[int, str]]) -> list[str]:
     """Files that are missing, unlisted, damaged, or pickles."""
     pickles = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICKLES)
     problems = [f"{path.relative_to(folder)}: pickle files can run code and are refused" for path in pickles]
     if not files:
         return problems
-    problems += [f"{name}: not listed in {MANIFEST}" for name in REQUIRED if name not in files]
-    problems += [f"{name}: listed in {MANIFEST}, but no part of a bundle" for name in set(files) - {*REQUIRED, RECIPE}]
-    for name in (*REQUIRED, RECIPE):
+    needed = [*_weight_files(files), *REQUIRED]
+    problems += [f"{name}: not listed in {MANIFEST}" for name in needed if name not in files]
+    problems += [f"{name}: listed in {MANIFEST}, but no part of a bundle" for name in set(files) - {*needed, RECIPE}]
+    for name in (*needed, RECIPE):
         path = folder / name
         if name not in files:
             continue
@@ -172,20 +190,39 @@ def _damage(folder: Path, files: Mapping[str, tuple[int, str]]) -> list[str]:
             problems.append(f"{name}: {path.stat().st_size} bytes, expected {size}: the file is cut or was changed")
         elif _sha256(path) != digest:
             problems.append(f"{name}: its contents differ from what {MANIFEST} states (wrong hash)")
+    if not problems and INDEX in files:
+        problems = _index_problems(folder / INDEX, set(needed))
     return problems
 
 
-def _tensor_problems(model: MultimodalModel, path: Path) -> list[str]:
-    """Every tensor that is missing, unknown, misshapen or of a wrong type, read from the header alone."""
-    wanted = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+def _index_problems(index: Path, listed: set[str]) -> list[str]:
+    """Shards that an index names and the manifest does not (never hashed), and the other way round."""
     try:
-        with safe_open(path, framework="pt") as file:
-            found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
-            shapes = {name: list(entry.get_shape()) for name, entry in found.items()}
-            dtypes = {name: str(entry.get_dtype()) for name, entry in found.items()}
-    except SafetensorError as error:
-        return [f"{path.name}: not a whole safetensors file ({error})"]
-    problems = [f"tensor {name}: missing" for name in wanted if name not in shapes]
+        named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return [f"{index.name}: unreadable ({type(error).__name__}: {error})"]
+    shards = {name for name in listed if SHARD.fullmatch(name)}
+    problems = [f"{name}: named by {index.name}, but not listed in {MANIFEST}" for name in sorted(named - shards)]
+    return problems + [f"{name}: not named by {index.name}" for name in sorted(shards - named)]
+
+
+def _tensor_problems(model: MultimodalModel, paths: Iterable[Path]) -> list[str]:
+    """Every tensor that is missing, unknown, misshapen or of a wrong type, read from the headers alone."""
+    wanted = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    shapes: dict[str, list[int]] = {}
+    dtypes: dict[str, str] = {}
+    twice: list[str] = []
+    for path in paths:
+        try:
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118  (not a mapping)
+                    twice += [name] if name in shapes else []
+                    entry = file.get_slice(name)
+                    shapes[name], dtypes[name] = list(entry.get_shape()), str(entry.get_dtype())
+        except SafetensorError as error:
+            return [f"{path.name}: not a whole safetensors file ({error})"]
+    problems = [f"tensor {name}: in two shards" for name in twice]
+    problems += [f"tensor {name}: missing" for name in wanted if name not in shapes]
     problems += [f"tensor {name}: unknown to this model" for name in shapes if name not in wanted]
     for name in wanted.keys() & shapes.keys():
         if shapes[name] != wanted[name]:

@@ -13,13 +13,14 @@ from mm15.cli_show import Json, aside, show
 def export_bundle(
     bundle: Annotated[Path, typer.Argument(help="A bundle or run folder.")],
     out: Annotated[Path, typer.Option(help="Folder to make; one that is there is replaced.")],
-    to: Annotated[
-        str, typer.Option(help="hf (transformers and vLLM, with code), llava, llava_next or idefics3 (without).")
-    ] = "hf",
+    to: Annotated[str, typer.Option(help="hf (transformers and vLLM, with code), llava or idefics3 (without).")] = "hf",
     check: Annotated[
         bool,
         typer.Option("--verify", help="Compare logits and answers with the bundle; refuse the export if they differ."),
     ] = False,
+    shard_gb: Annotated[
+        float, typer.Option(help="Weights of more GB are written in several files with an index.", min=0)
+    ] = 5.0,
     as_json: Json = False,
 ) -> None:
     """Write a bundle as a folder that transformers, vLLM and others load. See docs/EXPORT.md."""
@@ -29,7 +30,7 @@ def export_bundle(
     from mm15.transfer.exporting import LICENCE, export
 
     with aside(as_json):
-        verified = export(load_bundle(bundle), out, to, check)
+        verified = export(load_bundle(bundle), out, to, check, round(shard_gb * 1e9))
     lines = [f"{out} is a folder of kind {to}.", LICENCE.strip()]
     if verified:
         lines.append(

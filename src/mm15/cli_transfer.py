@@ -28,6 +28,9 @@ def import_model(
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change the new connector: connector.tokens=81 (repeatable).")
     ] = None,
+    tags: Annotated[
+        bool, typer.Option("--tags", help="Add the tokens of Idefics3's tags and split as it does (--to idefics3).")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the new connector.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -35,7 +38,9 @@ def import_model(
     from mm15.transfer.importing import import_bundle
 
     with aside(as_json):
-        made = import_bundle(vision, llm, out, connector, tile, template, dtype, max_tokens, tuple(changes or ()), seed)
+        made = import_bundle(
+            vision, llm, out, connector, tile, template, dtype, max_tokens, tuple(changes or ()), seed, tags=tags
+        )
     text = "\n".join(
         [
             f"{out}: {made.vision} encoder with {made.tile} px tiles + {made.llm}, {made.parameters:,} parameters",

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mm15.base.batch import IGNORE, EncodedSample
 from mm15.base.config import Strict, fingerprint
-from mm15.base.errors import SkipSample
+from mm15.base.errors import ConfigError, SkipSample
 from mm15.base.types import ImagePart, Region, Sample, VideoPart
 from mm15.clips import open_clip
 from mm15.images.pixels import picture_size
@@ -43,6 +43,10 @@ class ProcessorConfig(Strict):
     template: TemplateConfig = TemplateConfig()
     max_tokens: int = Field(default=4096, ge=1)
     """Longest sample; longer ones are skipped, never cut."""
+
+
+AROUND, ROW_COL, GLOBAL = "<fake_token_around_image>", "<row_{row}_col_{col}>", "<global-img>"
+"""What ``Indicator.TAGS`` writes (Idefics3, arXiv 2408.12637); the first is a special token."""
 
 
 class Cost(NamedTuple):
@@ -106,6 +110,10 @@ class Processor:
 
     def __init__(self, config: ProcessorConfig, tokenizer: Tokenizer, root: str = "") -> None:
         check_template(config.template, tokenizer)
+        rules = (config.split, config.answer_split or config.split)
+        if any(rule.indicator is Indicator.TAGS for rule in rules) and AROUND not in tokenizer.specials:
+            fix = "mm15 import --tags adds it"
+            raise ConfigError([f"indicator tags needs the special token '{AROUND}' in the tokenizer; {fix}"], "split")
         self.config = config
         self.tokenizer = tokenizer
         self.root = root
@@ -239,10 +247,13 @@ class Processor:
                 for text in _announcements(span, plan.slots[span.image], policy.indicator):
                     yield self._announcement(text), False
                     yield tile, False
+                if policy.indicator is Indicator.TAGS:
+                    yield self._announcement(AROUND), False
 
     def _announcement(self, text: str) -> tuple[int, ...]:
         if text not in self._announcements:
-            self._announcements[text] = tuple(self.tokenizer.encode(text)) if text else ()
+            encode = self.tokenizer.encode_trusted if AROUND in text else self.tokenizer.encode
+            self._announcements[text] = tuple(encode(text)) if text else ()
         return self._announcements[text]
 
     def _tiles(self, plan: _Plan, policy: SplitPolicy) -> Tensor:
@@ -296,12 +307,18 @@ def _announcements(span: ImageSpan, slots: Sequence[TileSlot], indicator: Indica
     """The text before each sub-image of a picture (MM1.5, sub-image position indicators).
 
     ``INDEX`` writes ``(k,row,col)``; an overview, or a picture that is not split, is ``(k,0,0)``. ``SEPS`` writes ":"
-    before the overview, "," between columns and "<n>" between rows; a picture that is not split needs none.
+    before the overview, "," between columns and "<n>" between rows; a picture that is not split needs none. ``TAGS``
+    puts ``<fake_token_around_image><row_1_col_2>`` before a tile, ``<global-img>`` in the place of the latter before
+    the overview, and a line break before each row after the first, two before the overview.
     """
     previous = WHOLE
     for slot in slots:
         if indicator is Indicator.INDEX:
             yield f"({span.image},{slot.row},{slot.col})"
+        elif indicator is Indicator.TAGS:
+            name = GLOBAL if slot == WHOLE else ROW_COL.format(row=slot.row, col=slot.col)
+            lines = "" if previous == WHOLE else "\n\n" if slot == WHOLE else "\n" * (slot.row - previous.row)
+            yield f"{lines}{AROUND}{name}"
         elif indicator is Indicator.NONE or len(slots) == 1:
             yield ""
         elif slot == WHOLE:

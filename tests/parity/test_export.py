@@ -47,6 +47,13 @@ BUNDLES = {
     },
     "mlp, clip": {"connector": {"kind": "mlp", "tokens": 16}, "vision": CLIP, "split": {"mode": "static"}},
     "pixel shuffle": {"connector": {"kind": "pixel-shuffle"}, "split": {"max_split_images": 0}},
+    "fill and tags": {
+        "template": CHATML.model_copy(update={"image": "<image>"}),
+        "split": {"mode": "fill", "indicator": "tags"},
+    },
+    # With the capacity 0.5 training would drop most rows; who answers drops none.
+    "qwen3-moe": {"decoder": {"moe": {"experts": 6, "every": 2, "capacity": 0.5, "mlp_width": 24}, "tied_head": True}},
+    "olmoe": {"decoder": {"moe": {"experts": 4, "every": 1, "top_k": 3}, "qk_norm_over": "all", "head_dim": 12}},
 }
 
 
@@ -57,6 +64,40 @@ def test_tokens_pixels_logits_and_answers_equal_ours(name, tmp_path):
     verified = verify(bundle, tmp_path / "hf", prompts=4)
     assert verified.prompts == 4 and verified.logit_difference <= 1e-5
     assert verified.ties == 0 and verified.new_tokens > 4
+
+
+@pytest.mark.parametrize(("name", "kind"), [("qwen3-moe", "qwen3_moe"), ("olmoe", "olmoe")])
+def test_experts_go_to_a_public_family(name, kind, tmp_path):
+    bundle = made_bundle(**BUNDLES[name])
+    export(bundle, tmp_path / "hf")
+    raw = json.loads((tmp_path / "hf" / "config.json").read_text())["text_config"]
+    moe = bundle.model.config.decoder.moe
+    assert moe is not None and raw["model_type"] == kind
+    assert (raw["num_experts"], raw["num_experts_per_tok"]) == (moe.experts, moe.top_k)
+    model = AutoModelForImageTextToText.from_pretrained(tmp_path / "hf", trust_remote_code=True)
+    theirs = sum(parameter.numel() for parameter in model.model.language_model.parameters())
+    ours = sum(
+        parameter.numel() for name, parameter in bundle.model.decoder.named_parameters() if name != "untied_head.weight"
+    )
+    assert theirs == ours
+
+
+@pytest.mark.parametrize("to", ["hf", "llava"])
+def test_large_weights_lie_in_shards(to, tmp_path):
+    bundle = made_bundle(**LLAVA, decoder=LLAMA)
+    export(bundle, tmp_path / "whole", to)
+    export(bundle, tmp_path / "out", to, shard_bytes=100_000)
+    shards = sorted((tmp_path / "out").glob("*.safetensors"))
+    assert len(shards) > 2 and not (tmp_path / "out" / "model.safetensors").exists()
+    index = json.loads((tmp_path / "out" / "model.safetensors.index.json").read_text())
+    whole = load_file(tmp_path / "whole" / "model.safetensors")
+    found = {name: (tensor, path.name) for path in shards for name, tensor in load_file(path).items()}
+    assert found.keys() == whole.keys() and all(torch.equal(found[name][0], whole[name]) for name in whole)
+    assert index["weight_map"] == {name: file for name, (_, file) in found.items()}
+    for path in shards:
+        tensors = load_file(path)
+        assert len(tensors) == 1 or sum(tensor.nbytes for tensor in tensors.values()) <= 100_000
+    assert verify(bundle, tmp_path / "out", to, prompts=2).logit_difference <= 1e-5
 
 
 def test_an_export_can_verify_itself(tmp_path):
@@ -182,10 +223,13 @@ LLAVA = {
 }
 
 
+@pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("changes", [{"decoder": LLAMA}, {"decoder": QWEN2, "template": CHATML}])
-def test_llava_without_code(changes, tmp_path):
+def test_llava_without_code(changes, tied, tmp_path):
+    changes = changes | {"decoder": changes["decoder"] | {"tied_head": tied}}
     bundle = made_bundle(**LLAVA, **changes)
     export(bundle, tmp_path / "llava", "llava")
+    assert ("language_model.lm_head.weight" in load_file(tmp_path / "llava" / "model.safetensors")) is not tied
     assert verify(bundle, tmp_path / "llava", "llava", prompts=4).logit_difference <= 1e-5
     assert not list((tmp_path / "llava").glob("*.py"))
     assert isinstance(AutoModelForImageTextToText.from_pretrained(tmp_path / "llava"), LlavaForConditionalGeneration)
@@ -206,13 +250,23 @@ def test_what_is_not_exact_is_refused_with_the_change_that_would_make_it(tmp_pat
     assert caught.value.problems == [
         "connector.kind 'c-abstractor': llava has an MLP per patch; train with kind: mlp, tokens: 16",
         "vision.final_norm: llava takes the last layer without a norm behind it; train with a CLIP encoder",
-        "split.mode 'dynamic': llava sees a picture in one tile; answer with split.mode: none",
-        "split.indicator 'index': llava writes no text before a picture; train with indicator: none",
         "decoder 'qwen3': readers of llava know llama, mistral, qwen2; train with a decoder of one of them",
+        "split.mode 'dynamic': llava sees a picture in one tile; answer with split.mode: none",
+        "split.indicator 'index': llava writes no text around a picture; train with indicator: none",
     ]
-    for kind in ("llava_next", "idefics3"):
-        with pytest.raises(ConfigError, match=r"connector.kind: mlp, split.mode: none and split.indicator: none"):
-            export(made_bundle(), tmp_path / "out", kind)
+    with pytest.raises(ConfigError) as caught:
+        export(made_bundle(**LLAVA, decoder=LLAMA), tmp_path / "out", "llava_next")
+    assert [problem.split(":")[0] for problem in caught.value.problems] == [
+        "image_newline",
+        "unpad",
+        "overview",
+        "split.mode 'none'",
+    ]
+    assert "takes 16 + 20 positions for one picture of 4 x 4 patches" in caught.value.problems[0]
+    with pytest.raises(
+        ConfigError, match=r"connector.kind 'c-abstractor': llava_next has an MLP per patch(.|\n)*final_norm"
+    ):
+        export(made_bundle(), tmp_path / "out", "llava_next")
     with pytest.raises(ConfigError, match="no folder of kind 'gguf'; there are hf, llava, llava_next, idefics3"):
         export(made_bundle(), tmp_path / "out", "gguf")
     with pytest.raises(ConfigError, match="vision as clip: class_token: the family has True"):

@@ -211,3 +211,54 @@ def test_manifest_problems(folder, tmp_path):
     assert "bundle.json: unreadable" in refusal(folder)
     (folder / "bundle.json").unlink()
     assert "bundle.json: missing" in refusal(folder)
+
+
+@pytest.fixture
+def sharded(tmp_path):
+    save_bundle(tmp_path / "sharded", *parts(), RECIPE, shard_bytes=60_000)
+    return tmp_path / "sharded"
+
+
+def test_a_large_model_lies_in_shards(folder, sharded):
+    shards = sorted(path.name for path in sharded.glob("*.safetensors"))
+    assert len(shards) > 2 and shards[0] == f"model-00001-of-{len(shards):05d}.safetensors"
+    assert not (sharded / "model.safetensors").exists()
+    index = json.loads((sharded / "model.safetensors.index.json").read_text())
+    whole = load_file(folder / "model.safetensors")
+    held = {name: load_file(sharded / name) for name in shards}
+    assert index["weight_map"] == {name: file for file, tensors in held.items() for name in tensors}
+    assert index["metadata"]["total_size"] == sum(tensor.nbytes for tensor in whole.values())
+    for tensors in held.values():
+        assert len(tensors) == 1 or sum(tensor.nbytes for tensor in tensors.values()) <= 60_000
+    mine, theirs = load_bundle(folder).model.state_dict(), load_bundle(sharded).model.state_dict()
+    assert mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
+    save_bundle(sharded, *parts())
+    assert (sharded / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+    assert not list(sharded.glob("model-*"))
+
+
+def test_shards_that_do_not_belong_together_are_refused(sharded):
+    names = sorted(path.name for path in sharded.glob("*.safetensors"))
+    path = sharded / "model.safetensors.index.json"
+    stated, manifest = path.read_text(), json.loads((sharded / "bundle.json").read_text())
+    index = json.loads(stated)
+    other = index["weight_map"] | {"decoder.final_norm.weight": "model-00001-of-00009.safetensors"}
+    path.write_text(json.dumps(index | {"weight_map": other}))
+    restate(sharded)
+    assert "model-00001-of-00009.safetensors: named by model.safetensors.index.json, but not listed" in refusal(sharded)
+    path.write_text(stated)
+    tensors = load_file(sharded / names[1])
+    again = dict(load_file(sharded / names[0]))
+    save_file(tensors | again, sharded / names[1])
+    restate(sharded)
+    assert f"tensor {next(iter(again))}: in two shards" in refusal(sharded)
+    save_file(tensors, sharded / names[1])
+    (sharded / "bundle.json").write_text(json.dumps(manifest))
+    (sharded / names[1]).unlink()
+    assert f"{names[1]}: missing" in refusal(sharded)
+    del manifest["files"][names[1]]
+    (sharded / "bundle.json").write_text(json.dumps(manifest))
+    assert f"{names[1]}: named by model.safetensors.index.json, but not listed" in refusal(sharded)
+    del manifest["files"]["model.safetensors.index.json"]
+    (sharded / "bundle.json").write_text(json.dumps(manifest))
+    assert "model.safetensors.index.json: not listed in bundle.json" in refusal(sharded)

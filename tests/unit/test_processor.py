@@ -36,7 +36,7 @@ from mm15.text.template import CHATML, SPECIALS
 from mm15.text.tokenizer import Tokenizer, train_tokenizer
 
 TILE, PER_TILE = 16, 3
-TOKENIZER = train_tokenizer(["(0,1,2):<n> some text"], SPECIALS)
+TOKENIZER = train_tokenizer(["(0,1,2):<n> some text"], (*SPECIALS, "<fake_token_around_image>"))
 
 
 def processor(max_tokens: int = 4096, answer: SplitPolicy | None = None, **split) -> Processor:

@@ -1,11 +1,11 @@
 """Which samples share a pack: a pure function of (plan, global pack number).
 
 The stream of draws is cut into windows of W draws. Inside a window the draws are packed by two budgets at once, tokens
-and tiles; every draw lands in exactly one pack. The packs of one optimizer step cost about the same, so that no rank waits
-for another: a window's packs are sorted by their FLOPs, cut into steps, and the steps come in a seeded order.
+and tiles; every draw lands in exactly one pack. The packs of one optimizer step cost about the same, so that no rank
+waits for another: a window's packs are sorted by their FLOPs, cut into steps, and the steps come in a seeded order.
 
-A step is A consecutive packs. Micro-batch m on rank r of W is number m · W + r of them: any W that divides A takes every
-pack once, so ranks may change between runs. As the packs of a step are in the order of their cost, those of one
+A step is A consecutive packs. Micro-batch m on rank r of W is number m · W + r of them: any W that divides A takes
+every pack once, so ranks may change between runs. As the packs of a step are in the order of their cost, those of one
 micro-batch are neighbours, whatever W is.
 
 How many packs a window holds is known only after packing it. ``anchor`` (a window and the number of its first pack) is
@@ -102,7 +102,7 @@ class Planner:
             "budget": f"{budget.max_tokens} tokens, {budget.max_tiles} tiles",
             "window": f"{window} draws",
             "step": f"{step_packs} packs",
-            "cost": f"{cost.per_token:.15g} a token, {cost.per_square:.15g} a squared length, {cost.per_tile:.15g} a tile",
+            "cost": f"{cost.per_token:.15g} a token, {cost.per_square:.15g} a square, {cost.per_tile:.15g} a tile",
         }
         for pool, costs_R2, content in zip(mixture.pools, costs, fingerprints, strict=True):
             digest = hashlib.sha256(np.ascontiguousarray(costs_R2).tobytes() + pool.rows.tobytes()).hexdigest()[:12]

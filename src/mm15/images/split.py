@@ -2,13 +2,14 @@
 
 A picture is resized once, padded at the bottom and the right to ``rows * r`` x ``cols * r`` px, and cut row by row into
 tiles of r x r; an overview (the whole picture, longer side r) goes before or after them. Everything but the pixels
-follows from the size alone, so costs are known without decoding.
+follows from the size alone, so costs are known without decoding. ``SplitMode.FILL`` stretches instead of padding.
 
 Legend: N tiles, C = 3 channels, H W pixels, r the side of a tile in px.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -27,11 +28,17 @@ STATIC_GRID = (2, 2)
 
 
 class SplitMode(StrEnum):
-    """``NONE``: one tile. ``STATIC``: always 2x2. ``DYNAMIC``: the grid that suits the picture."""
+    """``NONE``: one tile. ``STATIC``: always 2x2. ``DYNAMIC``: the grid that suits the picture.
+
+    ``FILL`` is the rule of Idefics3 (arXiv 2408.12637) and its readers: the longer side has floor(sqrt(n_max)) tiles,
+    the shorter one as many as it needs; the picture is stretched onto them, and onto the overview, without padding.
+    ``n_min``, ``reading``, ``tolerance`` and ``pad_color`` have no meaning then.
+    """
 
     NONE = "none"
     STATIC = "static"
     DYNAMIC = "dynamic"
+    FILL = "fill"
 
 
 class Overview(StrEnum):
@@ -43,10 +50,11 @@ class Overview(StrEnum):
 
 
 class Indicator(StrEnum):
-    """How the text around the tiles tells their place; written by the processor."""
+    """How the text around the tiles tells their place; written by the processor. ``TAGS`` are those of Idefics3."""
 
     INDEX = "index"
     SEPS = "seps"
+    TAGS = "tags"
     NONE = "none"
 
 
@@ -86,11 +94,19 @@ class SplitPolicy(Strict):
     @model_validator(mode="after")
     def _has_grids(self) -> Self:
         candidate_grids(self.n_min, self.n_max)
+        if self.mode is SplitMode.FILL and self.tile % 2:
+            raise ValueError(f"mode fill rounds sides to even numbers, so tile must be even, not {self.tile}")
         return self
+
+    def along(self, split: bool = True) -> int:
+        """Tiles along the longer side under ``FILL``."""
+        return math.isqrt(self.n_max) if split else 1
 
 
 def unsplit(policy: SplitPolicy) -> SplitPolicy:
     """The same rule for pictures that stay whole."""
+    if policy.mode is SplitMode.FILL:
+        return policy.model_copy(update={"n_min": 1, "n_max": 1})
     return policy.model_copy(update={"mode": SplitMode.NONE})
 
 
@@ -160,6 +176,9 @@ def choose_grid(height: int, width: int, policy: SplitPolicy, images_in_sample: 
     """
     if height < 1 or width < 1:
         raise ValueError(f"a picture of {height} x {width} px (height x width) cannot be split: sides start at 1 px")
+    if policy.mode is SplitMode.FILL:
+        longest = policy.tile * policy.along(images_in_sample <= policy.max_split_images)
+        return _filled(*_within(height, width, longest), policy.tile, longest / max(height, width))
     if policy.mode is SplitMode.NONE or images_in_sample > policy.max_split_images:
         return _fit(height, width, 1, 1, policy.tile)
     if policy.mode is SplitMode.STATIC:
@@ -219,10 +238,17 @@ def split_image(picture: Image.Image | Tensor, policy: SplitPolicy, images_in_sa
     slots = _slots(grid.rows, grid.cols, policy.overview)
     tiles_NCHW = torch.empty(len(slots), 3, r, r, dtype=torch.uint8)
     start = int(slots[0] == WHOLE and len(slots) > 1)
+    whole = _fit(height, width, 1, 1, r)
+    if policy.mode is SplitMode.FILL:
+        # In steps, as Idefics3 does it: to the longer side, onto the grid, and from there onto the overview.
+        longest = max(grid.height, grid.width)
+        first_height, first_width = _within(height, width, longest)
+        pixels_CHW = resize(resize(pixels_CHW, first_width, first_height), grid.width, grid.height)
+        whole = Grid(1, 1, r, r, grid.covers, grid.scale)
     _fill(tiles_NCHW[start : start + count], pixels_CHW, grid, policy)
     if len(slots) > count:
-        whole = slots.index(WHOLE)
-        _fill(tiles_NCHW[whole : whole + 1], pixels_CHW, _fit(height, width, 1, 1, r), policy)
+        place = slots.index(WHOLE)
+        _fill(tiles_NCHW[place : place + 1], pixels_CHW, whole, policy)
     return ImageTiles(tiles_NCHW, slots, grid)
 
 
@@ -239,6 +265,22 @@ def _slots(rows: int, cols: int, overview: Overview) -> tuple[TileSlot, ...]:
 def _fit(height: int, width: int, rows: int, cols: int, r: int) -> Grid:
     """The picture as large as the grid holds it."""
     return _place(height, width, rows, cols, r, min(rows * r / height, cols * r / width))
+
+
+def _within(height: int, width: int, longest: int) -> tuple[int, int]:
+    """Height and width with the longer side ``longest`` and the other one even, in the arithmetic of Idefics3."""
+    aspect = width / height
+    if width >= height:
+        other = int(longest / aspect)
+        return max(other + other % 2, 1), longest
+    other = int(longest * aspect)
+    return longest, max(other + other % 2, 1)
+
+
+def _filled(height: int, width: int, r: int, scale: float) -> Grid:
+    """The grid that a picture of this size is stretched onto."""
+    rows, cols = math.ceil(height / r), math.ceil(width / r)
+    return Grid(rows, cols, rows * r, cols * r, covers=scale >= 1, scale=scale)
 
 
 def _place(height: int, width: int, rows: int, cols: int, r: int, scale: float) -> Grid:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -17,6 +18,10 @@ SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 FLOATS = {"F64", "F32", "F16", "BF16"}
 SHARD_BYTES = 5_000_000_000
+"""Largest shard, as transformers has it; a tensor that is larger has one of its own."""
+
+PT: Mapping[str, str] = MappingProxyType({"format": "pt"})
+"""What transformers wants to be told in each file."""
 
 
 class SavedTensors:
@@ -102,26 +107,29 @@ def write_tensors(
     folder: Path,
     tensors: Iterable[tuple[str, Tensor]],
     shard_bytes: int = SHARD_BYTES,
-    metadata: Mapping[str, str] | None = None,
+    metadata: Mapping[str, str] | None = PT,
 ) -> None:
-    """Write ``model.safetensors``, or shards of at most about ``shard_bytes`` and their index, as the hub has them."""
-    shards: list[dict[str, Tensor]] = [{}]
+    """Write ``model.safetensors``, or shards of at most about ``shard_bytes`` and their index, as the hub has them.
+
+    One shard is in memory beside the model, whatever the size of the whole.
+    """
+    shard: dict[str, Tensor] = {}
     size, total = 0, 0
     drafts: list[Path] = []
-    info = {"format": "pt", **(metadata or {})}
 
     def flush() -> None:
         drafts.append(folder / f"shard-{len(drafts)}.safetensors")
-        save_file(shards[-1], drafts[-1], metadata=info)
+        save_file(shard, drafts[-1], metadata=None if metadata is None else dict(metadata))
 
     weight_map: dict[str, int] = {}
     for name, tensor in tensors:
         nbytes = tensor.numel() * tensor.element_size()
-        if shards[-1] and size + nbytes > shard_bytes:
+        if shard and size + nbytes > shard_bytes:
             flush()
-            shards[-1] = {}
-            size = 0
-        shards[-1][name] = tensor.detach().cpu().contiguous().clone()
+            shard, size = {}, 0
+        kept = tensor.detach().cpu().contiguous()
+        # A part of a larger tensor is copied, because safetensors takes no two that share their memory.
+        shard[name] = kept.clone() if kept.untyped_storage().nbytes() != nbytes else kept
         weight_map[name] = len(drafts)
         size, total = size + nbytes, total + nbytes
     flush()

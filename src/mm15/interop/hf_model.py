@@ -97,6 +97,18 @@ def hf_state(config: ModelConfig, parts: Towers, state: Mapping[str, Tensor]) ->
 
 def llava_problems(config: ModelConfig, parts: Towers, split_mode: str, indicator: str) -> list[str]:
     """Why a model is not exactly a ``llava``, each with the change that would make it one."""
+    network = _llava_network(config, parts)
+    problems = []
+    if split_mode != "none":
+        problems.append(f"split.mode '{split_mode}': llava sees a picture in one tile; answer with split.mode: none")
+    if indicator in ("index", "tags"):
+        problems.append(
+            f"split.indicator '{indicator}': llava writes no text around a picture; train with indicator: none"
+        )
+    return network + problems
+
+
+def _llava_network(config: ModelConfig, parts: Towers) -> list[str]:
     kind, family = config.connector.kind, parts.llm_config["model_type"]
     problems = []
     if kind != "mlp":
@@ -106,14 +118,31 @@ def llava_problems(config: ModelConfig, parts: Towers, split_mode: str, indicato
         problems.append(
             "vision.final_norm: llava takes the last layer without a norm behind it; train with a CLIP encoder"
         )
-    if split_mode != "none":
-        problems.append(f"split.mode '{split_mode}': llava sees a picture in one tile; answer with split.mode: none")
-    if indicator == "index":
-        problems.append("split.indicator 'index': llava writes no text before a picture; train with indicator: none")
     if family not in LLAVA_DECODERS:
         known = ", ".join(LLAVA_DECODERS)
         problems.append(f"decoder '{family}': readers of llava know {known}; train with a decoder of one of them")
     return problems
+
+
+def llava_next_problems(config: ModelConfig, parts: Towers, split_mode: str) -> list[str]:
+    """Why no model is a ``llava_next``, and what else this one lacks.
+
+    The smallest choice of its grids, ``image_grid_pinpoints: [[r, r]]``, still sees a picture twice, in P positions and
+    in P + rows; none makes it one run of positions a tile.
+    """
+    patches, grid = config.vision.num_patches, config.vision.grid
+    problems = [
+        "image_newline: llava_next ends every row of patches with a learned vector, across all tiles; a tile here is "
+        f"one run of tokens. No change of config allows it: even its smallest grid takes {patches} + {patches + grid} "
+        f"positions for one picture of {grid} x {grid} patches. Export with --to hf; or train for --to llava "
+        "(split.mode: none) or --to idefics3 (split.mode: fill)",
+        "unpad: llava_next cuts the features of the padding off, by the picture's size; here they stay",
+        "overview: llava_next puts the whole picture first and squeezes it into a square",
+    ]
+    if split_mode == "none":
+        problems.append("split.mode 'none': llava_next always has the whole picture and at least one tile")
+    known = ("llava", "llava_next")
+    return problems + [problem.replace(*known) for problem in _llava_network(config, parts)]
 
 
 def llava_config(config: ModelConfig, parts: Towers) -> dict[str, Any]:

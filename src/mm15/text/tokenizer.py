@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -79,9 +79,29 @@ class Tokenizer:
 
     def with_specials(self, names: Iterable[str]) -> Tokenizer:
         """The same tokenizer with these special tokens added after its last id; names it has keep their id."""
+        names = list(names)
+        if not names:
+            return self
         backend = tokenizers.Tokenizer.from_str(self._source)
         backend.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
         return Tokenizer(backend.to_str())
+
+    def with_names(self, names: Mapping[str, str]) -> Tokenizer:
+        """The same tokenizer with added tokens renamed, old name → new name; their ids stay.
+
+        Raises:
+            ConfigError: a name is no added token.
+        """
+        content = json.loads(self._source)
+        for old, new in names.items():
+            index = self.special(old)
+            for token in content["added_tokens"]:
+                if token["id"] == index:
+                    token |= {"content": new, "special": True, "normalized": False}
+            vocab = content["model"].get("vocab")
+            if isinstance(vocab, dict) and old in vocab:
+                vocab[new] = vocab.pop(old)
+        return Tokenizer(json.dumps(content, ensure_ascii=False)) if names else self
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text. None of them is the id of an added token, whatever the text.

@@ -77,6 +77,11 @@ def splitting(name: str, policy: SplitPolicy) -> Splitting:
     if policy.mode is SplitMode.NONE:
         return Splitting(f"{name}: whole", policy.tile, 1, 1)
     overview = int(policy.overview is not Overview.NONE)
+    if policy.mode is SplitMode.FILL:
+        least, most = policy.along(), policy.along() ** 2
+        more = overview if most > 1 else 0
+        text = f"fill {least}-{most}" + " and overview" * more
+        return Splitting(f"{name}: {text}", policy.tile, least + more, most + more)
     least, most = (4, 4) if policy.mode is SplitMode.STATIC else (policy.n_min, policy.n_max)
     text = "2x2" if policy.mode is SplitMode.STATIC else f"dynamic {least}-{most}"
     # A grid of one tile has no overview beside it: it would be the same picture.

@@ -17,7 +17,8 @@ from mm15.base.errors import ConfigError
 from mm15.bundle import Bundle
 from mm15.images.split import SplitMode, SplitPolicy
 from mm15.interop import hf_export
-from mm15.interop.files import write_tensors
+from mm15.interop.files import SHARD_BYTES, write_tensors
+from mm15.interop.hf_idefics3 import idefics3_files, idefics3_problems, idefics3_state
 from mm15.interop.hf_model import (
     FILES,
     PROCESSOR_MAP,
@@ -25,6 +26,7 @@ from mm15.interop.hf_model import (
     hf_config,
     hf_state,
     llava_config,
+    llava_next_problems,
     llava_problems,
     llava_state,
     towers,
@@ -39,28 +41,18 @@ LICENCE = (
     "The code in this folder (*.py) is part of mm15, Apache-2.0. The weights have the licence of what they were "
     "trained from: where an encoder or a language model was imported, its licence holds for this folder too.\n"
 )
-NEVER = {
-    "llava_next": (
-        "llava_next lays the patches of all tiles out as one picture, ends every row with a learned vector and puts "
-        "the overview first; no bundle is trained so. Export with --to hf, or with --to llava a bundle with "
-        "connector.kind: mlp, split.mode: none and split.indicator: none"
-    ),
-    "idefics3": (
-        "idefics3 cuts pictures by a rule of its own and writes tags around every tile "
-        "(<fake_token_around_image><row_1_col_1>); no bundle is trained so. A connector of kind pixel-shuffle has its "
-        "weights' layout, but the prompt would be another. Export with --to hf, or with --to llava a bundle with "
-        "connector.kind: mlp, split.mode: none and split.indicator: none"
-    ),
-}
 
 
-def export(bundle: Bundle, folder: str | Path, to: str = "hf", check: bool = False) -> Verified | None:
+def export(
+    bundle: Bundle, folder: str | Path, to: str = "hf", check: bool = False, shard_bytes: int = SHARD_BYTES
+) -> Verified | None:
     """Write a bundle as another folder, all of it or nothing.
 
     Args:
         to: ``hf``: loaded by ``AutoModelForImageTextToText`` and ``AutoProcessor`` with ``trust_remote_code=True``;
-            ``llava``: a native type, without code.
+            ``llava``, ``idefics3``: native types, without code. ``llava_next`` is never exact and always refused.
         check: compare what transformers makes of the folder with the bundle; see ``verify``.
+        shard_bytes: weights of more bytes are written in several files with an index.
 
     Returns:
         What was compared, with ``check``.
@@ -72,18 +64,13 @@ def export(bundle: Bundle, folder: str | Path, to: str = "hf", check: bool = Fal
     """
     if to not in KINDS:
         raise ConfigError([f"no folder of kind '{to}'; there are {', '.join(KINDS)}"], "export")
-    if to in NEVER:
-        raise ConfigError([NEVER[to]], "export")
     processor, config = bundle.processor, bundle.model.config
     parts = towers(config, processor.config.max_tokens)
-    policy = answering_policy(processor)
-    if to == "llava":
-        mode = SplitMode.NONE if policy.max_split_images == 0 else policy.mode
-        if problems := llava_problems(config, parts, mode.value, policy.indicator.value):
-            raise ConfigError(problems, "export --to llava")
+    if problems := _problems(bundle, parts, to):
+        raise ConfigError(problems, f"export --to {to}")
     texts = tokenizer_files(processor.tokenizer, processor.config.template, processor.config.max_tokens)
     texts |= {"chat_template.jinja": jinja_template(processor.config.template), "LICENSE-NOTE.txt": LICENCE}
-    values = _hf_files(bundle, parts) if to == "hf" else _llava_files(bundle, parts)
+    values = _files(bundle, parts, to)
     values["config.json"] |= _ends(processor) | {"dtype": _dtype(bundle)}
     values["generation_config.json"] = {
         **_ends(processor),
@@ -98,7 +85,7 @@ def export(bundle: Bundle, folder: str | Path, to: str = "hf", check: bool = Fal
         if to == "hf":
             for name in FILES:
                 shutil.copyfile(Path(str(hf_export.__file__)).parent / f"{name}.py", draft / f"{name}.py")
-        write_tensors(draft, _tensors(bundle, parts, to))
+        write_tensors(draft, _tensors(bundle, parts, to), shard_bytes)
         return verify(bundle, draft, to) if check else None
 
 
@@ -107,9 +94,30 @@ def answering_policy(processor: Processor) -> SplitPolicy:
     return processor.config.answer_split or processor.config.split
 
 
+def _problems(bundle: Bundle, parts: Towers, to: str) -> list[str]:
+    """Why a bundle is not exactly of a kind."""
+    processor, config = bundle.processor, bundle.model.config
+    policy = answering_policy(processor)
+    if to == "idefics3":
+        return idefics3_problems(
+            config, parts, policy, processor.config.template, processor.tokenizer, processor.config.max_tokens
+        )
+    whole = policy.max_split_images == 0 and policy.mode is not SplitMode.FILL
+    mode = SplitMode.NONE if whole else policy.mode
+    if to == "llava":
+        return llava_problems(config, parts, mode.value, policy.indicator.value)
+    return llava_next_problems(config, parts, mode.value) if to == "llava_next" else []
+
+
 def _tensors(bundle: Bundle, parts: Towers, to: str) -> Iterator[tuple[str, Tensor]]:
-    write = hf_state if to == "hf" else llava_state
+    write = {"hf": hf_state, "llava": llava_state, "idefics3": idefics3_state}[to]
     return write(bundle.model.config, parts, bundle.model.state_dict())
+
+
+def _files(bundle: Bundle, parts: Towers, to: str) -> dict[str, dict[str, Any]]:
+    if to == "idefics3":
+        return idefics3_files(bundle.model.config, parts, answering_policy(bundle.processor))
+    return _hf_files(bundle, parts) if to == "hf" else _llava_files(bundle, parts)
 
 
 def _hf_files(bundle: Bundle, parts: Towers) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ The bundle answers nothing sensible about pictures before it is trained: its con
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from mm15.interop.chat_template import (
 )
 from mm15.interop.checkpoint import Saved, open_llm, open_vision
 from mm15.interop.files import refusal
+from mm15.interop.hf_idefics3 import IMAGE
+from mm15.interop.hf_idefics3 import SPECIALS as TAG_TOKENS
 from mm15.interop.licences import licence_note
 from mm15.model.layers import init_weights
 from mm15.model.multimodal import MultimodalModel
@@ -39,6 +42,8 @@ from mm15.text.tokenizer import Tokenizer
 TEMPLATES = ("auto", "chatml", "plain")
 IMAGE_TOKENS = ("<|image_pad|>", "<|image|>", "<image>")
 """Special tokens that some language models keep for pictures; without one, the default template's is added."""
+RESERVED = re.compile(r"<\|reserved_special_token_\d+\|>")
+"""Special tokens that Llama 3 keeps for later use; renamed before a row is added to the vocabulary."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 Say = Callable[[str], None]
 
@@ -69,6 +74,7 @@ def import_bundle(
     changes: Sequence[str] = (),
     seed: int = 0,
     say: Say = print,
+    tags: bool = False,
 ) -> Imported:
     """Read an encoder's and a language model's folder and write a bundle.
 
@@ -80,6 +86,7 @@ def import_bundle(
         dtype: of the written weights: ``float32``, or ``bfloat16`` for half the space.
         max_tokens: longest sample; training recipes state their own.
         changes: ``connector.a=value`` strings for a new connector (``ConnectorConfig``).
+        tags: give the tokenizer the tokens that ``export --to idefics3`` needs, and the bundle its rule of splitting.
 
     Raises:
         BundleError: what is wrong with the folders, all of it at once.
@@ -96,14 +103,14 @@ def import_bundle(
     for saved in (encoder, decoder):
         if saved.left_out:
             note(f"{saved.folder.name}: {_few(saved.left_out)} left out, no part of the model")
-    words = _with_template(Path(llm), tokenizer, template, note)
+    words = _with_template(Path(llm), tokenizer, template, tags, note)
     config, bridge = _config(encoder.config, decoder.config, words, connector, changes)
     model = _model(config, encoder, decoder, bridge, DTYPES[dtype], seed, note)
     if tile is not None and tile != config.vision.image_size:
         old, new = config.vision.image_size, tile
         model = _resized(model, tile)
         note(f"position tables of encoder and connector resized for {old} -> {new} px tiles (bicubic, fp32)")
-    processor = _processor(model.config, words, max_tokens)
+    processor = _processor(model.config, words, max_tokens, tags)
     licences = (licence_note(vision), licence_note(llm))
     extra = {
         "imported": {
@@ -166,8 +173,9 @@ def _tokenizer(llm: Path) -> Tokenizer:
     return Tokenizer.from_file(path)
 
 
-def _with_template(llm: Path, tokenizer: Tokenizer, choice: str, note: Say) -> Words:
-    image = next((name for name in IMAGE_TOKENS if name in tokenizer.specials), "<|image|>")
+def _with_template(llm: Path, tokenizer: Tokenizer, choice: str, tags: bool, note: Say) -> Words:
+    known = [name for name in IMAGE_TOKENS if name in tokenizer.specials]
+    image = IMAGE if tags else known[0] if known else "<|image|>"
     settings = tokenizer_settings(llm)
     if choice == "auto" and template_source(llm, settings) is not None:
         converted = convert_template(llm, tokenizer, image)
@@ -184,10 +192,17 @@ def _with_template(llm: Path, tokenizer: Tokenizer, choice: str, note: Say) -> W
         told = "ChatML" if template.user == CHATML.user else "our own"
         note(f"chat template: {told}, which the model learns in training")
     wanted = [name for name in (*SPECIALS, "<|im_start|>", "<|im_end|>") if _named(name, template)]
+    wanted += TAG_TOKENS if tags else ()
     added = [name for name in wanted if name not in tokenizer.specials]
     if added:
-        tokenizer = tokenizer.with_specials(added)
-        note(f"special tokens added: {', '.join(f'{name} = {tokenizer.special(name)}' for name in added)}")
+        spare = sorted((name for name in tokenizer.specials if RESERVED.fullmatch(name)), key=tokenizer.special)
+        renamed = dict(zip(spare, added, strict=False))
+        tokenizer = tokenizer.with_names(renamed).with_specials(added[len(renamed) :])
+        for old, new in renamed.items():
+            note(f"special token {old} is now {new} = {tokenizer.special(new)}")
+        more = ", ".join(f"{name} = {tokenizer.special(name)}" for name in added[len(renamed) :])
+        if more:
+            note(f"special tokens added: {more}")
     return Words(tokenizer, template)
 
 
@@ -276,8 +291,9 @@ def _resized(model: MultimodalModel, tile: int) -> MultimodalModel:
         ) from error
 
 
-def _processor(config: ModelConfig, words: Words, max_tokens: int) -> Processor:
-    split = SplitPolicy(tile=config.vision.image_size)
+def _processor(config: ModelConfig, words: Words, max_tokens: int, tags: bool) -> Processor:
+    rule = {"mode": "fill", "indicator": "tags"} if tags else {}
+    split = validate(SplitPolicy, {"tile": config.vision.image_size, **rule}, "split")
     return Processor(
         ProcessorConfig(
             split=split, tokens_per_tile=config.connector.tokens, template=words.template, max_tokens=max_tokens

@@ -71,7 +71,7 @@ def verify(bundle: Bundle, folder: str | Path, to: str = "hf", prompts: int = PR
     theirs = load.from_pretrained(str(folder), dtype=torch.float32, **trusted).eval()
     bundle.model.eval()
     worst, ties, tokens, new = 0.0, 0, 0, 0
-    for prompt in made_prompts(bundle, prompts, square=to != "hf"):
+    for prompt in made_prompts(bundle, prompts, square=to == "llava", typed=to == "hf"):
         inputs = _inputs(bundle, reader, prompt, to)
         with torch.inference_mode():
             logits_TV = theirs(**inputs).logits[0]
@@ -90,19 +90,20 @@ def verify(bundle: Bundle, folder: str | Path, to: str = "hf", prompts: int = PR
     return Verified(prompts, tokens, new, worst, ties)
 
 
-def made_prompts(bundle: Bundle, number: int, square: bool = False) -> list[Prompt]:
+def made_prompts(bundle: Bundle, number: int, square: bool = False, typed: bool = True) -> list[Prompt]:
     """Conversations of none to three made-up pictures of many shapes, one or two questions each.
 
     Those too long for the bundle are made again with fewer and smaller pictures.
 
     Args:
-        square: pictures are one square at the most, and no text holds the name of a special token.
+        square: pictures are one square at the most.
+        typed: text may hold names of special tokens, which only our own reader takes for text.
     """
     made = []
     for index in range(number):
         for attempt in range(20):
             try:
-                made.append(_prompt(bundle, index, attempt, square))
+                made.append(_prompt(bundle, index, attempt, square, typed))
                 break
             except SkipSample:
                 continue
@@ -111,10 +112,10 @@ def made_prompts(bundle: Bundle, number: int, square: bool = False) -> list[Prom
     return made
 
 
-def _prompt(bundle: Bundle, index: int, attempt: int, square: bool) -> Prompt:
+def _prompt(bundle: Bundle, index: int, attempt: int, square: bool, typed: bool) -> Prompt:
     rng = numpy_rng(0, "verify", index, attempt)
     words = WORDS.split(" ")
-    if not square:
+    if typed:
         words += sorted(bundle.processor.tokenizer.specials)
     tile = bundle.model.config.vision.image_size
     longest = max(tile * 3 >> attempt // 4, 8)
@@ -174,6 +175,8 @@ def _inputs(bundle: Bundle, reader: Any, prompt: Prompt, to: str) -> dict[str, T
     if to == "hf" and not torch.equal(read["pixel_values"], tiles_NCHW):
         raise BundleError(f"{prompt.sample.key}: the tiles have other pixels")
     # A native type resizes by its own filter: the network is compared on the same pixels.
+    if to == "idefics3":
+        return inputs | {"pixel_values": tiles_NCHW[None]}
     return inputs | {"pixel_values": tiles_NCHW}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from foreign_fixture import change_config, change_shard, small_clip, small_qwen2
+from foreign_fixture import QWEN_TEMPLATE, add_tokenizer, change_config, change_shard, small_clip, small_qwen2
 from mm15.base.errors import BundleError, ConfigError
 from mm15.bundle import load_bundle
 from mm15.interop.checkpoint import open_llm, open_vision
@@ -72,6 +72,31 @@ def test_half_the_space_and_a_template_of_ones_own(folders, tmp_path):
     template = bundle.processor.config.template
     assert template.user.prefix == "<|user|>" and template.document.end == "<|endoftext|>" and template.bos == ""
     assert any("special tokens added: <|image|>" in note and "<|assistant|>" in note for note in made.notes)
+
+
+def test_reserved_tokens_are_renamed_before_the_vocabulary_grows(tmp_path):
+    vision, llm = small_clip(tmp_path / "clip"), small_qwen2(tmp_path / "llm")
+    names = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+    spare = [f"<|reserved_special_token_{number}|>" for number in (10, 2)]
+    add_tokenizer(llm, (*names, *spare), QWEN_TEMPLATE, eos_token="<|im_end|>")
+    before = Tokenizer.from_file(llm / "tokenizer.json")
+    made = run((vision, llm), tmp_path / "plain")
+    tokenizer = load_bundle(tmp_path / "plain").processor.tokenizer
+    assert tokenizer.vocab_size == before.vocab_size
+    assert tokenizer.special("<|image|>") == before.special(spare[0])
+    assert spare[0] not in tokenizer.specials and spare[1] in tokenizer.specials
+    assert f"special token {spare[0]} is now <|image|> = {before.special(spare[0])}" in made.notes
+    assert tokenizer.encode("a <|image|> b") == before.encode("a <|image|> b"), "typed, it stays text"
+    assert tokenizer.encode_trusted("<|image|>") == (before.special(spare[0]),)
+
+    made = run((vision, llm), tmp_path / "tags", tags=True)
+    bundle = load_bundle(tmp_path / "tags")
+    tokenizer = bundle.processor.tokenizer
+    places = [tokenizer.special(name) for name in ("<image>", "<fake_token_around_image>", "<end_of_utterance>")]
+    assert places == [before.special(spare[0]), before.special(spare[1]), before.vocab_size]
+    assert bundle.processor.config.template.image == "<image>" and bundle.processor.image_token == places[0]
+    split = bundle.processor.config.split
+    assert (split.mode, split.indicator, split.tile) == ("fill", "tags", 16)
 
 
 def test_everything_that_is_wrong_with_all_folders_is_told_at_once(tmp_path):

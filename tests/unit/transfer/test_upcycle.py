@@ -152,6 +152,8 @@ def test_describe_refuses_what_is_neither(tmp_path):
         ({"mode": "static", "overview": "none"}, (4, 4)),
         ({"n_min": 1, "n_max": 9}, (1, 10)),
         ({"n_min": 3, "n_max": 6, "overview": "before"}, (4, 7)),
+        ({"mode": "fill", "n_max": 10}, (4, 10)),
+        ({"mode": "fill", "n_min": 1, "n_max": 3}, (1, 1)),
     ],
 )
 def test_tiles_of_a_policy(changes, expected):

@@ -5,6 +5,7 @@ Only PIL, numpy and torch. Legend: N tiles, C = 3 channels, H W pixels, r the si
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +19,8 @@ from transformers.image_processing_utils import BaseImageProcessor
 
 STATIC_GRID = (2, 2)
 WHOLE = (0, 0)
+AROUND = "<fake_token_around_image>"
+"""The special token of the indicators ``tags`` (Idefics3, arXiv 2408.12637)."""
 
 
 @lru_cache(maxsize=1 << 16)
@@ -31,6 +34,10 @@ def choose_grid(
     """
     if mode == "none":
         return _fit(height, width, 1, 1, r)
+    if mode == "fill":
+        height, width = _within(height, width, r * math.isqrt(n_max))
+        rows, cols = math.ceil(height / r), math.ceil(width / r)
+        return rows, cols, rows * r, cols * r
     if mode == "static":
         return _fit(height, width, *STATIC_GRID, r)
     best = None
@@ -55,6 +62,23 @@ def choose_grid(
 
 def _fit(height: int, width: int, rows: int, cols: int, r: int) -> tuple[int, int, int, int]:
     return _place(height, width, rows, cols, r, min(rows * r / height, cols * r / width))
+
+
+def _within(height: int, width: int, longest: int) -> tuple[int, int]:
+    """Height and width with the longer side ``longest`` and the other one even, in the arithmetic of Idefics3."""
+    aspect = width / height
+    if width >= height:
+        other = int(longest / aspect)
+        return max(other + other % 2, 1), longest
+    other = int(longest * aspect)
+    return longest, max(other + other % 2, 1)
+
+
+def _resized(pixels_CHW: Tensor, height: int, width: int) -> Tensor:
+    if pixels_CHW.shape[1:] == (height, width):
+        return pixels_CHW
+    picture = pixels_CHW[None].contiguous(memory_format=torch.channels_last)
+    return functional.interpolate(picture, size=(height, width), mode="bicubic", antialias=True)[0]
 
 
 def _place(height: int, width: int, rows: int, cols: int, r: int, scale: float) -> tuple[int, int, int, int]:
@@ -97,8 +121,8 @@ class MM15ImageProcessor(BaseImageProcessor):
     """Cuts pictures into normalised tiles.
 
     Args:
-        split: the rule: ``mode`` (none, static, dynamic), ``tile`` px, ``n_min`` and ``n_max`` tiles of a dynamic grid,
-            ``reading``, ``tolerance``, ``overview`` (after, before, none), ``indicator`` (index, seps, none),
+        split: the rule: ``mode`` (none, static, dynamic, fill), ``tile`` px, ``n_min`` and ``n_max`` tiles of a grid,
+            ``reading``, ``tolerance``, ``overview`` (after, before, none), ``indicator`` (index, seps, tags, none),
             ``max_split_images`` (a conversation with more pictures is not split), ``pad_color``.
     """
 
@@ -123,13 +147,14 @@ class MM15ImageProcessor(BaseImageProcessor):
     def grid(self, height: int, width: int, pictures: int) -> tuple[int, int, int, int]:
         """See ``choose_grid``; ``pictures`` are those of the whole conversation."""
         rule = self.split
-        mode = "none" if pictures > rule.get("max_split_images", 0) else rule["mode"]
+        splits, mode = pictures <= rule.get("max_split_images", 0), rule["mode"]
+        mode = mode if splits or mode == "fill" else "none"
         return choose_grid(
             height,
             width,
             mode,
-            rule.get("n_min", 1),
-            rule.get("n_max", 1),
+            rule.get("n_min", 1) if splits else 1,
+            rule.get("n_max", 1) if splits else 1,
             rule["tile"],
             rule.get("reading", "A"),
             rule.get("tolerance", 0),
@@ -188,17 +213,20 @@ class MM15ImageProcessor(BaseImageProcessor):
         slots = self.slots(height, width, pictures)
         tiles_NCHW = torch.empty(len(slots), 3, r, r, dtype=torch.uint8)
         start = int(slots[0] == WHOLE and len(slots) > 1)
+        whole = _fit(height, width, 1, 1, r)
+        if self.split["mode"] == "fill":
+            first = _within(height, width, max(grid[2:]))
+            pixels_CHW = _resized(_resized(pixels_CHW, *first), *grid[2:])
+            whole = (1, 1, r, r)
         self._fill(tiles_NCHW[start : start + rows * cols], pixels_CHW, grid)
         if len(slots) > rows * cols:
-            whole = slots.index(WHOLE)
-            self._fill(tiles_NCHW[whole : whole + 1], pixels_CHW, _fit(height, width, 1, 1, r))
+            place = slots.index(WHOLE)
+            self._fill(tiles_NCHW[place : place + 1], pixels_CHW, whole)
         return tiles_NCHW
 
     def _fill(self, tiles_NCHW: Tensor, pixels_CHW: Tensor, grid: tuple[int, int, int, int]) -> None:
         _, cols, height, width = grid
-        if pixels_CHW.shape[1:] != (height, width):
-            picture = pixels_CHW[None].contiguous(memory_format=torch.channels_last)
-            pixels_CHW = functional.interpolate(picture, size=(height, width), mode="bicubic", antialias=True)[0]
+        pixels_CHW = _resized(pixels_CHW, height, width)
         r = self.split["tile"]
         pad_C11 = torch.tensor(self.split["pad_color"], dtype=torch.uint8)[:, None, None]
         for index, tile_CHW in enumerate(tiles_NCHW):
@@ -219,6 +247,10 @@ class MM15ImageProcessor(BaseImageProcessor):
         for slot in slots:
             if indicator == "index":
                 texts.append(f"({number},{slot[0]},{slot[1]})")
+            elif indicator == "tags":
+                name = "<global-img>" if slot == WHOLE else f"<row_{slot[0]}_col_{slot[1]}>"
+                lines = "" if previous == WHOLE else "\n\n" if slot == WHOLE else "\n" * (slot[0] - previous[0])
+                texts.append(f"{lines}{AROUND}{name}")
             elif indicator == "none" or len(slots) == 1:
                 texts.append("")
             elif slot == WHOLE:
@@ -229,6 +261,10 @@ class MM15ImageProcessor(BaseImageProcessor):
                 texts.append("," if slot[0] == previous[0] else "<n>")
             previous = slot
         return texts
+
+    def closing(self) -> str:
+        """The text behind the last tile of a picture."""
+        return AROUND if self.split.get("indicator") == "tags" else ""
 
 
 __all__ = ["MM15ImageProcessor"]

@@ -180,7 +180,8 @@ class MM15Processor(ProcessorMixin):
         number, pictures = image_inputs["image_places"][image_idx]
         slots = self.image_processor.slots(*image_inputs["image_sizes"][image_idx], pictures)
         tile = self.image_token * self.tokens_per_tile
-        return "".join(said + tile for said in self.image_processor.announcements(number, slots))
+        said = self.image_processor.announcements(number, slots)
+        return "".join(text + tile for text in said) + self.image_processor.closing()
 
     def _get_num_multimodal_tokens(self, image_sizes: Any = None, **kwargs: Any) -> MultiModalData:
         """Tokens (announcements included) and tiles of every picture of one conversation, from (height, width)."""
@@ -190,8 +191,8 @@ class MM15Processor(ProcessorMixin):
         tokens, tiles = [], []
         for number, (height, width) in enumerate(sizes):
             slots = self.image_processor.slots(height, width, len(sizes))
-            said = self.image_processor.announcements(number, slots)
-            tokens.append(sum(len(self.plain_ids(text)) for text in said) + len(slots) * self.tokens_per_tile)
+            said = [*self.image_processor.announcements(number, slots), self.image_processor.closing()]
+            tokens.append(sum(len(self.trusted_ids(text)) for text in said) + len(slots) * self.tokens_per_tile)
             tiles.append(len(slots))
         return MultiModalData(num_image_tokens=tokens, num_image_patches=tiles)
 
@@ -261,10 +262,10 @@ class MM15Processor(ProcessorMixin):
         for a, b in pairwise(sorted(cuts)):
             self._append_plain(row, text[a:b], place + a, kind)
 
-    def plain_ids(self, text: str) -> list[int]:
-        """Ids of ordinary text."""
+    def trusted_ids(self, text: str) -> list[int]:
+        """Ids of a text that nobody typed."""
         row: dict[str, list] = {"ids": [], "offsets": [], "kinds": []}
-        self._append_plain(row, text, 0, 0)
+        self._append(row, text, 0, 0)
         return row["ids"]
 
     def _padded(self, rows: list[dict[str, list]], offsets: list[list[dict]], options: dict) -> dict:
