@@ -20,7 +20,9 @@ check: .venv/dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
 
 bench: .venv/dev
-	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/python benchmarks/packing.py
+	$(BIN)/python benchmarks/lm_step.py
+	$(BIN)/python benchmarks/whole_step.py
 
 # torch is capped at a version with a small build; a plain `pip install torch` may fetch gigabytes of CUDA libraries.
 .venv/core: pyproject.toml

@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -107,7 +108,7 @@ def imported(theirs: LlamaForCausalLM) -> tuple[MultimodalModel, Callable[[], di
     entries = saved.entries
 
     def grads() -> dict[str, Tensor]:
-        theirs_by_name = {name.removeprefix("model."): p.grad for name, p in theirs.named_parameters()}
+        theirs_by_name: dict[str, Any] = {name.removeprefix("model."): p.grad for name, p in theirs.named_parameters()}
         return dict(gather(entries, lambda name: theirs_by_name[name.removeprefix("model.")]))
 
     return model, grads
@@ -210,7 +211,8 @@ def told(seconds: dict[str, list[float]], tokens: int, bounds: dict[str, float])
         bound = f"   bound {bounds[name]:.2f}x, {median / base / bounds[name]:.0%} of it" if name in bounds else ""
         print(
             f"{name:<24} {tokens / median:>7,.0f} real tokens/s "
-            f"({tokens / max(values):,.0f}–{tokens / min(values):,.0f})   mm15 is {median / base:.2f}x ({min(ratios):.2f}–{max(ratios):.2f} by round)   n={len(values)}{bound}",
+            f"({tokens / max(values):,.0f}–{tokens / min(values):,.0f})   "
+            f"mm15 is {median / base:.2f}x ({min(ratios):.2f}–{max(ratios):.2f} by round)   n={len(values)}{bound}",
             flush=True,
         )
 

@@ -3,8 +3,8 @@
     python benchmarks/packing.py [--seeds 3] [--size 3b] [--step-packs 64] [--draws 10000000]
 
 No picture is read: lengths and tiles are drawn as ``all_mixture.py`` states. A pack holds 4096 tokens and 32 tiles, a
-step 64 packs (about 256 samples, the paper's batch). What a rank does in a micro-batch is its pack's FLOPs (``pack_cost`` of
-the stage); the slowest of the ranks is what the others wait for, so a step's imbalance is the mean over its
+step 64 packs (about 256 samples, the paper's batch). What a rank does in a micro-batch is its pack's FLOPs
+(``stage.pack_cost``); the slowest of the ranks is what the others wait for, so a step's imbalance is the mean over its
 micro-batches of (largest / mean), and what is told is the mean over steps. Beside the plan stand
 
 - "not ordered": the same packs, in a random order;

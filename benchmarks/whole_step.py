@@ -4,10 +4,10 @@
 
 Samples have the lengths and tiles of MM1.5's All mixture (``all_mixture.py``), scaled to a CPU: a tile is 84 px, 36
 patches and 36 tokens, a quarter of 144, and so is every text; the last 40 % of a text have labels. Dimensions: encoder
-width 256, 4 layers, 4 heads; connector of two linear layers (``mlp``); decoder width 256, 4 layers, 4 heads, 8192 words.
-Both sides have the same weights: theirs are random, ours read from them by the maps of our import. Both take the same
-samples in one step (micro-batches of 8 there, packs of 1024 tokens and as many tiles as come here), divide by the labels
-of the whole step, clip to 1 and move by fused AdamW; fp32.
+width 256, 4 layers, 4 heads; connector of two linear layers (``mlp``); decoder width 256, 4 layers, 4 heads, 8192
+words. Both sides have the same weights: theirs are random, ours read from them by the maps of our import. Both take the
+same samples in one step (micro-batches of 8 there, packs of 1024 tokens and as many tiles as come here), divide by the
+labels of the whole step, clip to 1 and move by fused AdamW; fp32.
 
 The peers lay pictures out in another way: the overview is first, the tiles of a picture are one large grid of patches,
 and a learned vector (``image_newline``) ends each of its rows. So
@@ -161,7 +161,7 @@ def theirs_of(samples: Sequence[Picture], vision: VisionConfig) -> dict[str, Ten
 
 def peer(kind: str) -> Peer:
     torch.manual_seed(0)  # transformers draws its weights from the global generator
-    tower = {
+    tower: dict[str, Any] = {
         "hidden_size": WIDTH,
         "intermediate_size": 4 * WIDTH,
         "num_hidden_layers": LAYERS,
@@ -169,7 +169,7 @@ def peer(kind: str) -> Peer:
         "image_size": TILE,
         "patch_size": PATCH,
     }
-    words = {
+    words: dict[str, Any] = {
         "vocab_size": VOCAB,
         "hidden_size": WIDTH,
         "intermediate_size": 704,

@@ -25,8 +25,7 @@ def numpy_rng(seed: int, *key: object) -> np.random.Generator:
 
 
 ROUNDS = 6
-"""Of the Feistel network below: four make it a permutation like any other (Luby & Rackoff, 1988); few rows need
-more."""
+"""Of the Feistel network below: four make it like any permutation (Luby & Rackoff, 1988); very few rows need more."""
 
 
 def permuted(place_N: np.ndarray, count: int, seed: int, *key: object) -> np.ndarray:

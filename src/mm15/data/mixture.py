@@ -159,12 +159,11 @@ class Mixture:
             here = source_N == source
             rows = self.pools[source].rows
             epochs, places = np.divmod(draw_N[here], len(rows))
+            name = self.pools[source].name
             # Ascending draws: the epochs follow each other.
             row_N[here] = np.concatenate(
                 [
-                    rows[
-                        permuted(places[epochs == epoch], len(rows), self.seed, "epoch", self.pools[source].name, epoch)
-                    ]
+                    rows[permuted(places[epochs == epoch], len(rows), self.seed, "epoch", name, epoch)]
                     for epoch in np.unique(epochs)
                 ]
             )

@@ -4,9 +4,9 @@ The stream of draws is cut into windows of W draws. Inside a window the draws ar
 and tiles; every draw lands in exactly one pack. The packs of one optimizer step cost about the same, so that no rank
 waits for another: a window's packs are sorted by their FLOPs, cut into steps, and the steps come in a seeded order.
 
-A step is A consecutive packs. Micro-batch m on rank r of W is number m · W + r of them: any W that divides A takes
+A step is A consecutive packs. Micro-batch m on rank r of R is number m · R + r of them: any R that divides A takes
 every pack once, so ranks may change between runs. As the packs of a step are in the order of their cost, those of one
-micro-batch are neighbours, whatever W is.
+micro-batch are neighbours, whatever R is.
 
 How many packs a window holds is known only after packing it. ``anchor`` (a window and the number of its first pack) is
 saved with a checkpoint, so that restoring packs one window; from k alone all windows before it are packed again, at
@@ -59,6 +59,9 @@ class PackCost(Strict):
         return self.per_token * tokens_N + self.per_square * tokens_N**2 + self.per_tile * tiles_N
 
 
+BY_TOKENS = PackCost()
+
+
 class Planner:
     """The plan of a run.
 
@@ -82,7 +85,7 @@ class Planner:
         fingerprints: Sequence[str],
         skips: Sequence[Skip] = (),
         step_packs: int = 1,
-        cost: PackCost = PackCost(),
+        cost: PackCost = BY_TOKENS,
     ) -> None:
         self.mixture = mixture
         self.budget = budget
@@ -102,7 +105,8 @@ class Planner:
             "budget": f"{budget.max_tokens} tokens, {budget.max_tiles} tiles",
             "window": f"{window} draws",
             "step": f"{step_packs} packs",
-            "cost": f"{cost.per_token:.15g} a token, {cost.per_square:.15g} a square, {cost.per_tile:.15g} a tile",
+            "cost": f"{cost.per_token:.15g} a token, {cost.per_square:.15g} a squared length, "
+            f"{cost.per_tile:.15g} a tile",
         }
         for pool, costs_R2, content in zip(mixture.pools, costs, fingerprints, strict=True):
             digest = hashlib.sha256(np.ascontiguousarray(costs_R2).tobytes() + pool.rows.tobytes()).hexdigest()[:12]
@@ -270,7 +274,7 @@ def build_planner(
     seed: int,
     window: int = 2048,
     step_packs: int = 1,
-    cost: PackCost = PackCost(),
+    cost: PackCost = BY_TOKENS,
 ) -> Planner:
     """Cost every source, leave out what cannot be used or fits no pack, and plan.
 

@@ -13,7 +13,7 @@ from mm15.base.errors import ConfigError, PlanMismatch, SkipBudgetExceeded
 from mm15.base.rng import numpy_rng
 from mm15.base.types import Category
 from mm15.data.mixture import Mixture, MixtureConfig, Pool
-from mm15.data.planner import PackBudget, PackCost, Planner, build_planner, order_packs, pack_window
+from mm15.data.planner import BY_TOKENS, PackBudget, PackCost, Planner, build_planner, order_packs, pack_window
 from mm15.data.source import open_sources
 
 BUDGET = PackBudget(max_tokens=4096, max_tiles=32)
@@ -32,7 +32,7 @@ def planner(
     budget: PackBudget = BUDGET,
     shares: Any = None,
     step_packs: int = 1,
-    cost: PackCost = PackCost(),
+    cost: PackCost = BY_TOKENS,
 ) -> Planner:
     costs = [sft_costs(100, "a"), sft_costs(900, "b")]
     pools = [Pool("a", Category.MATH, np.arange(100)), Pool("b", Category.OCR, np.arange(900))]
