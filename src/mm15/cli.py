@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +17,9 @@ from mm15.cli_export import export_bundle
 from mm15.cli_model import describe, upcycle
 from mm15.cli_show import Json, aside, show
 from mm15.cli_transfer import convert_weights, import_model
+
+if TYPE_CHECKING:
+    from mm15.stage import StageResult
 
 app = typer.Typer(
     name="mm15",
@@ -44,6 +48,12 @@ def main() -> None:
 def ready(run: Path) -> str:
     """What to do with a finished run."""
     return f"{run}/bundle is ready. Next: mm15 chat {run}/bundle --image PICTURE 'question'"
+
+
+def tell(result: StageResult, run: Path, as_json: bool) -> None:
+    """How a stage ended; under torchrun the first rank speaks for all."""
+    if int(os.environ.get("RANK", "0")) == 0:
+        show(result, as_json, ready(run) if result.finished else "")
 
 
 @app.command()
@@ -94,7 +104,7 @@ def train(
 
     with aside(as_json):
         result = start_stage(recipe, out, data=data, init=from_, changes=changes or ())
-    show(result, as_json, ready(out) if result.finished else "")
+    tell(result, out, as_json)
     raise typer.Exit(0 if result.finished else 130)
 
 
@@ -109,7 +119,7 @@ def resume(
 
     with aside(as_json):
         result = resume_stage(run, accept_plan=accept_plan)
-    show(result, as_json, ready(run) if result.finished else "")
+    tell(result, run, as_json)
     raise typer.Exit(0 if result.finished else 130)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from mm15.base.config import fingerprint, load, to_yaml
@@ -21,8 +22,9 @@ from mm15.data.mixture import ShareRow
 from mm15.data.planner import PackBudget, Planner, build_planner
 from mm15.data.source import Source, open_sources
 from mm15.dist.map import PROCESSES
-from mm15.dist.ranks import has_ranks, is_first, local_ranks, place
-from mm15.io.atomic import write_atomic
+from mm15.dist.ranks import any_rank, has_ranks, is_first, local_ranks, meet, place, torchrun_ranks
+from mm15.io.atomic import atomic_folder, write_atomic
+from mm15.model.lora import adapters, attach, merge, peft_tensors
 from mm15.model.multimodal import MultimodalModel
 from mm15.model.resize import with_tile_size
 from mm15.model.sizes import SIZES, with_vocab
@@ -32,8 +34,10 @@ from mm15.text.tokenizer import Tokenizer
 from mm15.train.encoder import DenseProcessor, EncoderModel, LabelSet, word_ids
 from mm15.train.loop import Hook, TrainReport, train
 from mm15.train.recipe import Recipe, StageName, load_recipe
+from mm15.train.run_config import LoraConfig
 
 RECIPE, ORIGIN, SHARES, LOG = "recipe.yaml", "run.json", "shares.json", "log.jsonl"
+ADAPTER = "adapter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +77,16 @@ def start_stage(
     """
     resolved = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, tuple(changes))
     out = Path(out)
-    if (out / LOG).exists():  # a start that was refused before its first step leaves none, and may be tried again
-        raise ConfigError([f"{out} holds a run already: mm15 resume {out}, or give another --out"], str(out))
-    out.mkdir(parents=True, exist_ok=True)
     origin = {"data": str(Path(data).resolve()), "init": str(Path(init).resolve()) if init else None}
-    write_atomic(out / ORIGIN, json.dumps(origin, indent=1))
-    write_atomic(out / RECIPE, to_yaml(resolved))
-    return _run(resolved, out, origin, resume=False, hooks=hooks)
+    with torchrun_ranks():
+        # A start that was refused before its first step leaves no log, and may be tried again.
+        if any_rank((out / LOG).exists()):
+            raise ConfigError([f"{out} holds a run already: mm15 resume {out}, or give another --out"], str(out))
+        if is_first():
+            out.mkdir(parents=True, exist_ok=True)
+            write_atomic(out / ORIGIN, json.dumps(origin, indent=1))
+            write_atomic(out / RECIPE, to_yaml(resolved))
+        return _run(resolved, out, origin, resume=False, hooks=hooks)
 
 
 def resume_stage(run: str | Path, accept_plan: bool = False, hooks: Sequence[Hook] = ()) -> StageResult:
@@ -93,7 +100,8 @@ def resume_stage(run: str | Path, accept_plan: bool = False, hooks: Sequence[Hoo
     if not (run / RECIPE).is_file() or not (run / ORIGIN).is_file():
         raise ConfigError([f"{run} is no run folder: it has no {RECIPE} and {ORIGIN}"], str(run))
     origin = json.loads((run / ORIGIN).read_text(encoding="utf-8"))
-    return _run(load(Recipe, run / RECIPE), run, origin, resume=True, accept_plan=accept_plan, hooks=hooks)
+    with torchrun_ranks():
+        return _run(load(Recipe, run / RECIPE), run, origin, resume=True, accept_plan=accept_plan, hooks=hooks)
 
 
 def mixture_of(recipe: str | Path, data: str | Path, changes: Sequence[str] = ()) -> tuple[list[dict[str, Any]], str]:
@@ -125,7 +133,12 @@ def _run(
     hooks: Sequence[Hook] = (),
 ) -> StageResult:
     model, processor = _start(recipe, Path(origin["data"]), origin["init"])
+    # The other ranks, of torchrun or started below, find the costs that the first has just written.
+    if not is_first():
+        meet()
     stream = _stream(recipe, Path(origin["data"]), model, processor)
+    if is_first():
+        meet()
     planner = stream[0]
     rows = _shares(recipe, planner)
     planner.mixture.check_repetition(_draws(recipe, planner))
@@ -133,18 +146,36 @@ def _run(
         print(share_text(rows), flush=True)
         write_atomic(out / SHARES, json.dumps([asdict(row) for row in rows], indent=1))
     ranks = _local_ranks(recipe)
-    # The other ranks find the costs that this one has just written.
     work = local_ranks(ranks, PROCESSES, _other_rank, recipe, out, origin, resume, accept_plan)
     with work if ranks > 1 else nullcontext():
         report = _train(recipe, out, stream, resume, accept_plan, hooks)
-    if not is_first():
-        return _result(recipe, report, out)
-    if report.status == "finished":
+    if is_first() and report.status == "finished":
+        if recipe.train.lora:
+            _save_adapters(out / ADAPTER, model, recipe.train.lora)
+            merge(model)
         extra = {"stage": recipe.stage.value, "steps": report.step, "recipe_hash": fingerprint(recipe)}
         save_bundle(out / "bundle", model, processor, recipe.model_dump(mode="json"), extra)
-    else:
+    elif is_first():
         print(f"stopped after step {report.step} of {report.steps}; everything is saved. Go on with: mm15 resume {out}")
+    meet()  # Whoever returns finds the bundle, on every rank.
     return _result(recipe, report, out)
+
+
+def _save_adapters(folder: Path, model: MultimodalModel, lora: LoraConfig) -> None:
+    """The adapters as a folder that PEFT reads, where it can be given a model of these layer names."""
+    layers = [name for name, _, _ in adapters(model)]
+    about = {
+        "peft_type": "LORA",
+        "r": lora.rank,
+        "lora_alpha": lora.alpha,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "target_modules": layers,
+        "inference_mode": True,
+    }
+    with atomic_folder(folder) as draft:
+        save_file(peft_tensors(model), draft / "adapter_model.safetensors")
+        (draft / "adapter_config.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
 def _local_ranks(recipe: Recipe) -> int:
@@ -166,7 +197,16 @@ def _train(
     planner, sources, trained = stream
     rank, world = place()
     cache_mb = recipe.cache_mb // world
-    with Loader(planner, sources, trained.processor, rank, world, recipe.workers, cache_mb=cache_mb) as loader:
+    with Loader(
+        planner,
+        sources,
+        trained.processor,
+        rank,
+        world,
+        recipe.workers,
+        timeout_s=recipe.worker_timeout_s,
+        cache_mb=cache_mb,
+    ) as loader:
         return train(
             trained.module,
             loader,
@@ -219,6 +259,8 @@ def _start(recipe: Recipe, data: Path, init: str | Path | None) -> tuple[Multimo
             )
         model = MultimodalModel(size)
         model.init_weights(recipe.seed)
+    if recipe.train.lora:
+        attach(model, recipe.train.lora.targets, recipe.train.lora.rank, recipe.train.lora.alpha, recipe.seed)
     config = ProcessorConfig(
         split=recipe.split,
         answer_split=recipe.answer_split,

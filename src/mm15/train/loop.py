@@ -22,6 +22,7 @@ from mm15.train import checkpoint
 from mm15.train.log import RunLog
 from mm15.train.optim import OptimizerSet, build_optimizer, matmul_dtype, rate_factor
 from mm15.train.run_config import TrainConfig
+from mm15.train.saving import Saver
 from mm15.train.step import train_step
 
 
@@ -66,6 +67,8 @@ class TrainReport:
     tiles: int
     samples: int
     seconds: float
+    save_stall: float = 0.0
+    """Seconds of them in which the loop stood still for saving."""
 
 
 def train(
@@ -83,6 +86,8 @@ def train(
     """Train in place. Checkpoints and ``log.jsonl`` go to the run folder.
 
     The first SIGINT or SIGTERM finishes the step, saves and returns; a second one acts as if this loop were not there.
+    Saves are written beside the training (``saving.Saver``); the log tells in ``save_stall`` how many seconds the loop
+    stood still for one before the step.
     A resumed run continues bit for bit (on CPU) as if it had never stopped.
 
     Every rank calls it; only the first writes the log. A signal to any of them stops all after the same step.
@@ -101,7 +106,7 @@ def train(
         NonFiniteError: ``config.max_bad_steps`` steps in a row were skipped; names their samples.
         PlanMismatch: the data order is another one than the checkpoint's.
         DataError: the loader ended early.
-        MM15Error: a checkpoint could not be written.
+        MM15Error: two checkpoints in a row could not be written, or the last one.
     """
     packs_here = packs_per_rank(config)
     device = next(model.parameters()).device
@@ -112,11 +117,17 @@ def train(
     model.compute_dtype = compute_dtype(config, device)  # type: ignore[assignment]
     model.train()
 
+    stalled = 0.0
     bad = skipped = tokens = tiles = samples = 0
     done, loss, began = start, float("nan"), time.perf_counter()
     stopping = False
     # The first rank speaks for all: what a step reports is summed over ranks.
-    with RunLog(folder, config.steps, name, start, silent=not is_first()) as log, StopSignal() as stop:
+    with (
+        RunLog(folder, config.steps, name, start, silent=not is_first()) as log,
+        # The log is on the disk before a checkpoint is, so that none knows more than its log.
+        Saver(folder / "checkpoints", config.keep, before=log.sync) as saver,
+        StopSignal() as stop,
+    ):
         batches = iter(loader)
         while done < config.steps and not stopping:
             factor = rate_factor(done, config.steps, config.schedule)
@@ -135,6 +146,8 @@ def train(
                 del record["skipped"], record["suspects"]
             if not report.routing:
                 del record["routing"]
+            if saver.stall:
+                record["save_stall"], saver.stall = saver.stall, 0.0
             shown = done % config.log_every == 0 or done == config.steps
             log.step(record, shown)
             if shown and on_log:
@@ -153,8 +166,11 @@ def train(
                     model.train()
             stopping = any_rank(stop.asked)
             if done % config.save_every == 0 or done == config.steps or stopping:
-                log.sync()
-                checkpoint.save(folder / "checkpoints", done, model, optimizer, loader.state(), config.keep)
+                saver.start(done, model, optimizer, loader.state())
+                stalled += saver.stall
+        if done > start:
+            saver.finish()
+            stalled += saver.stall
     return TrainReport(
         status="finished" if done >= config.steps else "interrupted",
         folder=folder,
@@ -166,6 +182,7 @@ def train(
         tiles=tiles,
         samples=samples,
         seconds=time.perf_counter() - began,
+        save_stall=stalled,
     )
 
 
