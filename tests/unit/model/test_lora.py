@@ -13,7 +13,7 @@ from mm15.base.errors import ConfigError
 from mm15.bundle import load_bundle
 from mm15.model.lora import adapters, attach, merge, peft_tensors
 from mm15.model.multimodal import MultimodalModel
-from mm15.model.sizes import SIZES
+from mm15.model.sizes import SIZES, ModelConfig
 from mm15.stage import resume_stage, start_stage
 from mm15.train.optim import build_optimizer, decoder_size
 from mm15.train.run_config import OptimizerConfig
@@ -50,7 +50,10 @@ def test_it_starts_as_the_model_and_merged_it_is_the_trained_one():
 def test_targets_that_name_nothing_or_experts_are_refused():
     with pytest.raises(ConfigError, match=r"'decodr' names no linear layer; parts: connector, decoder, vision"):
         attach(debug_model(), ["decodr"], 4, 8, 0)
-    moe = MultimodalModel(SIZES["debug-moe"])
+    raw = SIZES["debug"].model_dump()
+    raw["decoder"]["moe"] = {"experts": 4, "every": 2}
+    moe = MultimodalModel(ModelConfig(**raw))
+    moe.init_weights(0)
     with pytest.raises(ConfigError, match=r"takes in experts.*mlp\.gate_up.*name the layers beside them"):
         attach(moe, ["decoder"], 4, 8, 0)
     assert attach(moe, ["decoder.blocks.*.attention.*"], 4, 8, 0)
