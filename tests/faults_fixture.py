@@ -2,8 +2,8 @@
 
     python faults_fixture.py FOLDER ORDERS
 
-ORDERS is a JSON object: ``task`` (a name in ``TASKS``) and its arguments. Prints a JSON answer as its last line. Forking
-after the imports makes a rank cost milliseconds; the parent itself never computes.
+ORDERS is a JSON object: ``task`` (a name in ``TASKS``) and its arguments. Prints a JSON answer as its last line.
+Forking after the imports makes a rank cost milliseconds; the parent itself never computes.
 """
 
 from __future__ import annotations

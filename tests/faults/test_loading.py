@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
 def plan(folder: Path, rows: int) -> tuple[Planner, list[Source]]:
     sources = open_sources([write_texts(folder, "words", rows)], folder)
-    mixture, budget = MixtureConfig(shares={"text_only": 1}), PackBudget(max_tokens=100, max_tiles=4)
+    mixture, budget = MixtureConfig(shares={"text_only": 1}), PackBudget(max_tokens=200, max_tiles=4)
     return build_planner(sources, small_processor(), mixture, budget, 0, window=512), sources
 
 

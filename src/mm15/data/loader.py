@@ -296,7 +296,7 @@ def _named(planner: Planner, number: int) -> str:
 
 
 def _serve(pipe: Connection, sources: Sequence[Source], processor: Processor, cache_mb: int, stack: str) -> None:
-    """A worker: addresses in, packs out, until the pipe ends. Asked by ``STACK_SIGNAL`` it writes its stack to a file."""
+    """A worker: addresses in, packs out, until the pipe ends. ``STACK_SIGNAL`` makes it write its stack to a file."""
     stacks = open(stack, "w", encoding="utf-8")  # noqa: SIM115  (open as long as the process)
     faulthandler.register(STACK_SIGNAL, stacks, all_threads=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -71,7 +71,9 @@ class Planner:
         self._firsts = {0: 0}
         """Window → number of its first pack, as far as they are known."""
         self.skips = list(skips)
-        shares = ", ".join(f"{pool.name} {share:.2%}" for pool, share in zip(mixture.pools, mixture.shares, strict=True))
+        shares = ", ".join(
+            f"{pool.name} {share:.2%}" for pool, share in zip(mixture.pools, mixture.shares, strict=True)
+        )
         self.parts = {
             "version": str(VERSION),
             "seed": str(mixture.seed),

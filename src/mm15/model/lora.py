@@ -1,7 +1,7 @@
 """Low-rank adapters (LoRA, Hu et al. 2021, arXiv 2106.09685), put on and taken off a model from outside.
 
-A linear layer W with an adapter gives W x + (alpha / rank) · up(down(x)), with ``down`` [rank, inputs] random and ``up``
-[outputs, rank] zero at the start, so that nothing changes before the first step. Merged it is one matrix again.
+A linear layer W with an adapter gives W x + (alpha / rank) · up(down(x)), with ``down`` [rank, inputs] random and
+``up`` [outputs, rank] zero at the start, so that nothing changes before the first step. Merged it is one matrix again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Adapter(nn.Module):
 
     def __init__(self, layer: Linear, rank: int, alpha: float) -> None:
         super().__init__()
-        outputs, inputs = layer.weight.shape
+        inputs = layer.weight.shape[1]
         self.scale = alpha / rank
         self.down = Linear(inputs, rank, bias=False)
         self.up = Linear(rank, layer.parts, bias=False)
@@ -68,8 +68,8 @@ def attach(model: nn.Module, targets: Sequence[str], rank: int, alpha: float, se
         linear = {name: module for name, module in named if isinstance(module, Linear)}
         if experts := [name for name, module in named if isinstance(module, Experts)]:
             problems.append(
-                f"lora.targets: '{target}' takes in experts, which have no adapters: {', '.join(experts[:4])}; name the "
-                "layers beside them, such as decoder.blocks.*.attention.*"
+                f"lora.targets: '{target}' takes in experts, which have no adapters: {', '.join(experts[:4])}; name "
+                "the layers beside them, such as decoder.blocks.*.attention.*"
             )
         if not linear:
             parts = ", ".join(sorted({name.split(".")[0] for name, _ in modules}))

@@ -51,7 +51,7 @@ class Saver:
         self._work: tuple[int, dict[str, Any], Mapping[str, Any]] | None = None
         checkpoint.check_writable(root)
         # A group of its own: the collective calls of a save must not mix with those of a step.
-        self._group = dist.new_group(backend="gloo") if has_ranks() else None
+        self._group: Any = dist.new_group(backend="gloo") if has_ranks() else None
 
     def start(self, step: int, model: nn.Module, optimizer: OptimizerSet, loader: Mapping[str, Any]) -> None:
         """Copy everything and return; the writing goes on beside.
