@@ -5,7 +5,7 @@ PYTHON := python3
 endif
 BIN := .venv/bin
 
-.PHONY: quickstart test slow check bench
+.PHONY: quickstart test slow faults check bench
 
 quickstart: .venv/core
 	$(BIN)/mm15 quickstart --out runs/quickstart
@@ -15,6 +15,9 @@ test: .venv/dev
 
 slow: .venv/dev
 	$(BIN)/python -m pytest -m slow
+
+faults: .venv/dev
+	$(BIN)/python -m pytest -m slow tests/faults
 
 check: .venv/dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +19,9 @@ from mm15.cli_model import describe, upcycle
 from mm15.cli_show import Json, aside, show
 from mm15.cli_transfer import convert_weights, import_model
 from mm15.cli_watch import Evaluate, Profile, Track, changes_of, watch
+
+if TYPE_CHECKING:
+    from mm15.stage import StageResult
 
 app = typer.Typer(
     name="mm15",
@@ -46,6 +50,12 @@ def main() -> None:
 def ready(run: Path) -> str:
     """What to do with a finished run."""
     return f"{run}/bundle is ready. Next: mm15 chat {run}/bundle --image PICTURE 'question'"
+
+
+def tell(result: StageResult, run: Path, as_json: bool) -> None:
+    """How a stage ended; under torchrun the first rank speaks for all."""
+    if int(os.environ.get("RANK", "0")) == 0:
+        show(result, as_json, ready(run) if result.finished else "")
 
 
 @app.command()
@@ -100,7 +110,7 @@ def train(
     told = changes_of(track, profile, evaluations)
     with aside(as_json):
         result = start_stage(recipe, out, data=data, init=from_, changes=[*told, *(changes or ())])
-    show(result, as_json, ready(out) if result.finished else "")
+    tell(result, out, as_json)
     raise typer.Exit(0 if result.finished else 130)
 
 
@@ -115,7 +125,7 @@ def resume(
 
     with aside(as_json):
         result = resume_stage(run, accept_plan=accept_plan)
-    show(result, as_json, ready(run) if result.finished else "")
+    tell(result, run, as_json)
     raise typer.Exit(0 if result.finished else 130)
 
 

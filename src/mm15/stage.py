@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mm15.base.config import fingerprint, load, to_yaml
@@ -22,11 +23,12 @@ from mm15.data.mixture import ShareRow
 from mm15.data.planner import PackBudget, PackCost, Planner, build_planner
 from mm15.data.source import Source, open_sources
 from mm15.dist.map import PROCESSES
-from mm15.dist.ranks import data_place, has_ranks, is_first, local_ranks, meet, rank_device, torchrun_ranks
+from mm15.dist.ranks import any_rank, data_place, has_ranks, is_first, local_ranks, meet, rank_device, torchrun_ranks
 from mm15.evals.during import During
 from mm15.evals.request import Request
-from mm15.io.atomic import write_atomic
+from mm15.io.atomic import atomic_folder, write_atomic
 from mm15.model.flops import products_per_token, tile_flops
+from mm15.model.lora import adapters, attach, merge, peft_tensors
 from mm15.model.multimodal import MultimodalModel
 from mm15.model.resize import with_tile_size
 from mm15.model.sizes import SIZES, ModelConfig, with_vocab
@@ -37,10 +39,11 @@ from mm15.train.encoder import DenseProcessor, EncoderModel, LabelSet, word_ids
 from mm15.train.loop import Hook, TrainReport, train
 from mm15.train.parallel import build_mesh
 from mm15.train.recipe import Recipe, StageName, load_recipe
+from mm15.train.run_config import LoraConfig
 from mm15.train.sharded import full_weights, is_shared_out
 
 RECIPE, ORIGIN, SHARES, LOG = "recipe.yaml", "run.json", "shares.json", "log.jsonl"
-SUITE = "mini-suite"
+SUITE, ADAPTER = "mini-suite", "adapter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +84,11 @@ def start_stage(
     """
     resolved = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, tuple(changes))
     out = Path(out)
-    if (out / LOG).exists():  # a start that was refused before its first step leaves none, and may be tried again
-        raise ConfigError([f"{out} holds a run already: mm15 resume {out}, or give another --out"], str(out))
     origin = {"data": str(Path(data).resolve()), "init": str(Path(init).resolve()) if init else None}
     with torchrun_ranks():
-        meet()  # All have looked before the first one writes.
+        # A start that was refused before its first step leaves no log, and may be tried again.
+        if any_rank((out / LOG).exists()):
+            raise ConfigError([f"{out} holds a run already: mm15 resume {out}, or give another --out"], str(out))
         if is_first():
             out.mkdir(parents=True, exist_ok=True)
             write_atomic(out / ORIGIN, json.dumps(origin, indent=1))
@@ -137,8 +140,9 @@ def _run(
     hooks: Sequence[Hook] = (),
 ) -> StageResult:
     model, processor = _start(recipe, Path(origin["data"]), origin["init"])
+    # The other ranks, of torchrun or started below, find the costs that the first has just written.
     if not is_first():
-        meet()  # The others find the costs that the first has just written.
+        meet()
     stream = _stream(recipe, Path(origin["data"]), model, processor)
     if is_first():
         meet()
@@ -150,18 +154,40 @@ def _run(
         write_atomic(out / SHARES, json.dumps([asdict(row) for row in rows], indent=1))
     _evaluation(recipe, out, Path(origin["data"]), processor)  # what is wrong with it shows before any rank starts
     ranks = _local_ranks(recipe)
-    # The other ranks find the costs that this one has just written.
     work = local_ranks(ranks, PROCESSES, _other_rank, recipe, out, origin, resume, accept_plan)
     with work if ranks > 1 else nullcontext():
         report, weights = _train(recipe, out, origin, stream, model, processor, resume, accept_plan, hooks)
-    if not is_first():
-        return _result(recipe, report, out)
-    if report.status == "finished":
+    if is_first() and report.status == "finished":
+        if recipe.train.lora:
+            if weights is not None:  # shared out over ranks: put together again
+                model, _ = _start(recipe, Path(origin["data"]), origin["init"])
+                model.load_state_dict(weights, assign=True)
+                weights = None
+            _save_adapters(out / ADAPTER, model, recipe.train.lora)
+            merge(model)
         extra = {"stage": recipe.stage.value, "steps": report.step, "recipe_hash": fingerprint(recipe)}
         save_bundle(out / "bundle", model, processor, recipe.model_dump(mode="json"), extra, weights)
-    else:
+    elif is_first():
         print(f"stopped after step {report.step} of {report.steps}; everything is saved. Go on with: mm15 resume {out}")
+    meet()  # Whoever returns finds the bundle, on every rank.
     return _result(recipe, report, out)
+
+
+def _save_adapters(folder: Path, model: MultimodalModel, lora: LoraConfig) -> None:
+    """The adapters as a folder that PEFT reads, where it can be given a model of these layer names."""
+    layers = [name for name, _, _ in adapters(model)]
+    about = {
+        "peft_type": "LORA",
+        "r": lora.rank,
+        "lora_alpha": lora.alpha,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "target_modules": layers,
+        "inference_mode": True,
+    }
+    with atomic_folder(folder) as draft:
+        save_file(peft_tensors(model), draft / "adapter_model.safetensors")
+        (draft / "adapter_config.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
 def _local_ranks(recipe: Recipe) -> int:
@@ -213,7 +239,16 @@ def _train(
         trained.module.to(rank_device())
     rank, world = data_place()
     cache_mb = recipe.cache_mb // world
-    with Loader(planner, sources, trained.processor, rank, world, recipe.workers, cache_mb=cache_mb) as loader:
+    with Loader(
+        planner,
+        sources,
+        trained.processor,
+        rank,
+        world,
+        recipe.workers,
+        timeout_s=recipe.worker_timeout_s,
+        cache_mb=cache_mb,
+    ) as loader:
         report = train(
             trained.module,
             loader,
@@ -270,6 +305,8 @@ def _start(recipe: Recipe, data: Path, init: str | Path | None) -> tuple[Multimo
             )
         model = MultimodalModel(size)
         model.init_weights(recipe.seed)
+    if recipe.train.lora:
+        attach(model, recipe.train.lora.targets, recipe.train.lora.rank, recipe.train.lora.alpha, recipe.seed)
     config = ProcessorConfig(
         split=recipe.split,
         answer_split=recipe.answer_split,

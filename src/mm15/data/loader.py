@@ -9,16 +9,20 @@ that crashes or takes all memory ends a worker, by name, and not the trainer.
 
 from __future__ import annotations
 
+import faulthandler
 import io
 import itertools
+import os
 import pickle
 import signal
+import tempfile
 import threading
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -37,6 +41,8 @@ PROCESSES.set_forkserver_preload(["mm15.data.loader"])
 SKIPS_FORGIVEN = 10
 """Skips per source before its rate counts: one bad row among the first five is not 20 %."""
 
+STACK_SIGNAL = signal.SIGUSR1
+
 ReadPack = tuple[PackedBatch, list[tuple[int, Skip]]]
 """The batch, and what was skipped as (source number, skip)."""
 
@@ -51,7 +57,7 @@ class Loader:
         rank: takes packs rank, rank + world, …; state and order are those of all ranks together.
         workers: processes that read ahead; 0 reads here, when asked.
         prefetch: packs that each worker is ahead.
-        timeout_s: a worker that is silent for so long is given up.
+        timeout_s: a worker that is silent for so long is given up; what it was doing is told.
         cache_mb: MiB of encoded samples to keep in all, for sources small enough to be read again and again.
 
     Raises (while iterating):
@@ -68,7 +74,7 @@ class Loader:
         world: int = 1,
         workers: int = 0,
         prefetch: int = 2,
-        timeout_s: float = 300,
+        timeout_s: float = 60,
         cache_mb: int = 0,
     ) -> None:
         self.planner = planner
@@ -207,11 +213,13 @@ class Workers:
         self._arrived: SimpleQueue[ReadPack | None] = SimpleQueue()
         self._pipes: list[Connection] = []
         self._processes = []
+        self._stacks = tempfile.TemporaryDirectory(prefix="mm15-stacks-")
         for index in range(count):
             ours, theirs = PROCESSES.Pipe()
+            stack = f"{self._stacks.name}/{index}"
             process = PROCESSES.Process(
                 target=_serve,
-                args=(theirs, sources, processor, cache_mb // count),
+                args=(theirs, sources, processor, cache_mb // count, stack),
                 name=f"loader worker {index}",
                 daemon=True,
             )
@@ -237,7 +245,7 @@ class Workers:
         except Empty:
             raise MM15Error(
                 f"{where}: no answer for {self._timeout_s:g} s. Is the storage stuck, or one picture very slow? "
-                f"Its rows: {_named(planner, number)}"
+                f"Its rows: {_named(planner, number)}\n{self._doing(self._turn % len(self._processes))}"
             ) from None
         if arrived is None:
             process.join(timeout=5)
@@ -258,6 +266,20 @@ class Workers:
         self._drain_thread.join()
         for pipe in self._pipes:
             pipe.close()
+        self._stacks.cleanup()
+
+    def _doing(self, index: int) -> str:
+        """The stack of a worker, written by itself when asked, also from the midst of C code."""
+        process, path = self._processes[index], Path(self._stacks.name, str(index))
+        if process.pid and process.is_alive():
+            os.kill(process.pid, STACK_SIGNAL)
+        for _ in range(20):
+            time.sleep(0.1)
+            if path.is_file() and (stack := path.read_text(encoding="utf-8", errors="replace")):
+                time.sleep(0.2)  # It may still be writing.
+                stack = path.read_text(encoding="utf-8", errors="replace") or stack
+                return f"What it is doing:\n{stack.rstrip()}"
+        return "It does not even say what it is doing: it is stopped, or waits inside the kernel, mostly for a disk"
 
     def _drain(self) -> None:
         for pipe in itertools.cycle(self._pipes):
@@ -273,8 +295,10 @@ def _named(planner: Planner, number: int) -> str:
     return ", ".join(f"{pools[source].name}/{row}" for source, row in planner.pack(number)[:8])
 
 
-def _serve(pipe: Connection, sources: Sequence[Source], processor: Processor, cache_mb: int) -> None:
-    """A worker: addresses in, packs out, until the pipe ends."""
+def _serve(pipe: Connection, sources: Sequence[Source], processor: Processor, cache_mb: int, stack: str) -> None:
+    """A worker: addresses in, packs out, until the pipe ends. ``STACK_SIGNAL`` makes it write its stack to a file."""
+    stacks = open(stack, "w", encoding="utf-8")  # noqa: SIM115  (open as long as the process)
+    faulthandler.register(STACK_SIGNAL, stacks, all_threads=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     cache = SampleCache(cache_mb)

@@ -98,10 +98,13 @@ class Planner:
         self._firsts = {0: 0}
         """Window → number of its first pack, as far as they are known."""
         self.skips = list(skips)
+        shares = ", ".join(
+            f"{pool.name} {share:.2%}" for pool, share in zip(mixture.pools, mixture.shares, strict=True)
+        )
         self.parts = {
             "version": str(VERSION),
             "seed": str(mixture.seed),
-            "mixture": fingerprint(mixture.config),
+            "mixture": f"{fingerprint(mixture.config)} ({shares})",
             "budget": f"{budget.max_tokens} tokens, {budget.max_tiles} tiles",
             "window": f"{window} draws",
             "step": f"{step_packs} packs",

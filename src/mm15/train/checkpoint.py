@@ -1,9 +1,10 @@
 """Checkpoints of a run: written beside, named last, verified before they are read.
 
-``checkpoints/step-00000040/`` holds what ``torch.distributed.checkpoint`` (DCP) wrote (weights, optimizer state) and
-``manifest.json``: step, loader state, and size and SHA-256 of every file. A save goes to a hidden folder first; the
-manifest is written last, everything is flushed to disk, then the folder is renamed. A kill, a full disk or a damaged
-file at any moment leaves the previous checkpoint as the newest valid one.
+``checkpoints/step-00000040/`` holds what ``torch.distributed.checkpoint`` (DCP) wrote (weights, optimizer state; a file
+of each rank) and ``manifest.json``: step, loader state, and size and SHA-256 of every file. A save goes to a hidden
+folder first; the manifest is written last, everything is flushed to disk, then the folder is renamed. A kill, a full
+disk or a damaged file at any moment leaves the previous checkpoint as the newest valid one. ``saving.Saver`` does this
+beside the training. All ranks must see the same folder.
 
 DCP's ``.metadata`` is a pickle, so nothing is read before it matches the run's own manifest: checkpoints are for
 resuming your own run; share a bundle instead.
@@ -17,11 +18,11 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -32,7 +33,7 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from mm15.base.errors import BundleError, MM15Error
-from mm15.dist.ranks import has_ranks, is_first
+from mm15.dist.ranks import has_ranks, is_first, place
 from mm15.io.atomic import write_atomic
 from mm15.train.optim import OptimizerSet
 
@@ -53,7 +54,7 @@ class Checkpoint:
 def save(
     root: Path, step: int, model: nn.Module, optimizer: OptimizerSet, loader: Mapping[str, Any], keep: int = 2
 ) -> Path:
-    """Write ``root/step-…`` and delete all but the newest ``keep``. Every rank calls it.
+    """Write ``root/step-…``, wait until it is there, and delete all but the newest ``keep``. Every rank calls it.
 
     Args:
         root: the run's ``checkpoints`` folder.
@@ -63,27 +64,63 @@ def save(
     Raises:
         MM15Error: it could not be written (disk full …); what was there before is untouched.
     """
+    return write(root, step, tensors_of(model, optimizer), loader, keep)
+
+
+def write(
+    root: Path,
+    step: int,
+    tensors: dict[str, Any],
+    loader: Mapping[str, Any],
+    keep: int = 2,
+    group: dist.ProcessGroup | None = None,
+    before: Callable[[], None] | None = None,
+) -> Path:
+    """``save`` of tensors by name (``tensors_of``), which nobody may change meanwhile.
+
+    Args:
+        group: of all ranks, for CPU tensors; default: the one that every rank is in.
+        before: what must be on the disk before this checkpoint counts, such as the log; its ``OSError`` fails the save.
+
+    Raises:
+        MM15Error: on every rank, where one of them could not write.
+    """
     folder, hidden = root / f"step-{step:08d}", root / f".step-{step:08d}.part"
-    try:
+
+    def prepare() -> None:
+        if before:
+            before()
         if is_first():
             root.mkdir(parents=True, exist_ok=True)
             for left_over in root.glob(".step-*.part"):
                 shutil.rmtree(left_over)
             hidden.mkdir()
-        with _quiet():
-            state_dict_saver.save(_tensors(model, optimizer), checkpoint_id=hidden, no_dist=not has_ranks())
+
+    def sizes() -> dict[str, dict[str, Any]]:
+        # Every rank reads its own files again; the first also what it wrote for all.
+        mine = [path for path in hidden.iterdir() if path.name.startswith(f"__{place()[0]}_")]
+        mine += [path for path in hidden.iterdir() if is_first() and not path.name.startswith("__")]
+        return {path.name: {"size": path.stat().st_size, "sha256": _sha256(path)} for path in sorted(mine)}
+
+    def finish() -> None:
         if is_first():
-            _write_manifest(hidden, step, loader)
+            _write_manifest(hidden, step, loader, {name: entry for part in parts for name, entry in part.items()})
             if folder.exists():
                 shutil.rmtree(folder)
             hidden.rename(folder)
             _flush(root)
             for old in _folders(root)[keep:]:
                 shutil.rmtree(old)
-        if has_ranks():
-            dist.barrier()
+
+    try:
+        _together(prepare, group)
+        with _quiet():
+            state_dict_saver.save(tensors, checkpoint_id=hidden, process_group=group, no_dist=not has_ranks())
+        parts = _together(sizes, group)
+        _together(finish, group)
     except (OSError, CheckpointException) as error:
-        shutil.rmtree(hidden, ignore_errors=True)
+        if is_first():
+            shutil.rmtree(hidden, ignore_errors=True)
         raise MM15Error(
             f"could not save the checkpoint of step {step} in {root}: {_reason(error)}. Earlier checkpoints are "
             "untouched; free some space or choose another disk, then resume the run"
@@ -91,9 +128,61 @@ def save(
     return folder
 
 
+def check_writable(root: Path) -> None:
+    """Make the folder, write a byte into it and take it away again. Every rank calls it.
+
+    Raises:
+        MM15Error: that is not possible.
+    """
+
+    def probe() -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        if is_first():
+            (root / ".probe").write_bytes(b"x")
+            (root / ".probe").unlink()
+
+    try:
+        _together(probe)
+    except OSError as error:
+        raise MM15Error(f"checkpoints cannot be written to {root}: {error}. Choose another disk or folder") from error
+
+
+T = TypeVar("T")
+
+
+def _together(work: Callable[[], T], group: dist.ProcessGroup | None = None) -> list[T]:
+    """Results of all ranks. Where one of them fails all do, so that none waits for one that gave up.
+
+    Raises:
+        OSError: what went wrong on the first rank that failed.
+    """
+    if not has_ranks():
+        return [work()]
+    try:
+        mine: tuple[T | None, str] = (work(), "")
+    except OSError as error:
+        mine = (None, f"rank {place()[0]}: {error}")
+    told: list[Any] = [None] * place()[1]
+    dist.all_gather_object(told, mine, group)
+    if problems := [problem for _, problem in told if problem]:
+        raise OSError(problems[0])
+    return [result for result, _ in told]
+
+
 def newest_valid(root: Path) -> Checkpoint | None:
-    """The newest checkpoint that is whole. Damaged ones are named in the log and renamed to ``*.broken``."""
-    for folder in _folders(root):
+    """The newest checkpoint that is whole. Damaged ones are named in the log and renamed to ``*.broken``.
+
+    Every rank calls it; each reads a part of the files, and all come to the same answer.
+
+    Raises:
+        MM15Error: the ranks do not see the same folder.
+    """
+    listings = _together(lambda: [folder.name for folder in _folders(root)])
+    if any(listing != listings[0] for listing in listings):
+        raise MM15Error(
+            f"the ranks see different checkpoints in {root}: {listings}. Put the run folder on storage that all share"
+        )
+    for folder in [root / name for name in listings[0]]:
         try:
             return verify(folder)
         except BundleError as error:
@@ -106,11 +195,27 @@ def newest_valid(root: Path) -> Checkpoint | None:
 
 
 def verify(folder: Path) -> Checkpoint:
-    """Compare every file with the manifest, without interpreting any.
+    """Compare every file with the manifest, without interpreting any. Every rank calls it.
 
     Raises:
         BundleError: naming every file that is missing, unlisted, of another size, or of another hash.
     """
+    found: list[Checkpoint] = []
+
+    def examine() -> str:
+        try:
+            found.append(_verified(folder, *place()))
+        except BundleError as error:
+            return str(error)
+        return ""
+
+    if problems := [problem for problem in _together(examine) if problem]:
+        raise BundleError("; ".join(dict.fromkeys(problems)))
+    return found[0]
+
+
+def _verified(folder: Path, rank: int, world: int) -> Checkpoint:
+    """``verify``, where the contents of every ``world``-th file alone are read."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         claimed = manifest.pop("sha256")
@@ -124,11 +229,11 @@ def verify(folder: Path) -> Checkpoint:
     present = {path.name: path for path in folder.iterdir() if path.name != MANIFEST}
     problems = [f"{name}: missing" for name in sorted(set(files) - set(present))]
     problems += [f"{name}: not in the manifest" for name in sorted(set(present) - set(files))]
-    for name in sorted(set(files) & set(present)):
+    for index, name in enumerate(sorted(set(files) & set(present))):
         size = present[name].stat().st_size
         if size != files[name]["size"]:
             problems.append(f"{name}: {size} bytes, expected {files[name]['size']}")
-        elif _sha256(present[name]) != files[name]["sha256"]:
+        elif index % world == rank and _sha256(present[name]) != files[name]["sha256"]:
             problems.append(f"{name}: its contents changed since it was written")
     if problems:
         raise BundleError(f"checkpoint {folder} is damaged: {'; '.join(problems)}")
@@ -173,15 +278,14 @@ def load(checkpoint: Checkpoint, model: nn.Module, optimizer: OptimizerSet) -> N
     optimizer.load_state(states)
 
 
-def _tensors(model: nn.Module, optimizer: OptimizerSet) -> dict[str, Tensor]:
+def tensors_of(model: nn.Module, optimizer: OptimizerSet) -> dict[str, Tensor]:
     """Flat: model/<name> and optimizer/<name>/<state>."""
     return {f"model/{name}": tensor for name, tensor in model.state_dict().items()} | {
         f"optimizer/{name}/{key}": tensor for name, state in optimizer.state().items() for key, tensor in state.items()
     }
 
 
-def _write_manifest(folder: Path, step: int, loader: Mapping[str, Any]) -> None:
-    files = {path.name: {"size": path.stat().st_size, "sha256": _sha256(path)} for path in sorted(folder.iterdir())}
+def _write_manifest(folder: Path, step: int, loader: Mapping[str, Any], files: Mapping[str, Any]) -> None:
     manifest = {"format": FORMAT, "step": step, "loader": dict(loader), "files": files}
     write_atomic(folder / MANIFEST, json.dumps({**manifest, "sha256": _digest_of(manifest)}, indent=1))
 

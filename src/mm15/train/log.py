@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mm15.io.atomic import write_atomic
+from mm15.train._lines import Lines
 
 
 class RunLog:
@@ -39,7 +40,8 @@ class RunLog:
         if not silent:
             kept = [line for line in _lines(self.path) if line["step"] <= start] if start else []
             write_atomic(self.path, "".join(json.dumps(line) + "\n" for line in kept))
-        self._file = open(os.devnull if silent else self.path, "a", encoding="utf-8")  # noqa: SIM115
+        self._file = Lines(os.devnull if silent else self.path)
+        self._full = False
         self._console = Console(stderr=True, quiet=silent)
         self._bar: Progress | None = None
         if sys.stderr.isatty() and not silent:
@@ -69,8 +71,10 @@ class RunLog:
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one line; ``record`` has a ``step`` (steps done). NaN and Inf, which JSON lacks, become null."""
-        self._file.write(json.dumps(_plain(record)) + "\n")
-        self._file.flush()
+        full = not self._file.write(json.dumps(_plain(record)) + "\n")
+        if full and not self._full:
+            self.say(f"{self.path} cannot be written (disk full?): its lines wait in memory, and saving will fail")
+        self._full = full
 
     def step(self, record: Mapping[str, Any], show: bool) -> None:
         """Append the line of a step, and show progress since the last time if ``show``.
@@ -102,7 +106,7 @@ class RunLog:
     def sync(self) -> None:
         """Push the file to the disk, so that a checkpoint never knows more than its log."""
         if not self.silent:
-            os.fsync(self._file.fileno())
+            self._file.sync()
 
 
 class _Window:

@@ -24,6 +24,7 @@ from mm15.train.optim import OptimizerSet, build_optimizer, matmul_dtype, rate_f
 from mm15.train.parallel import parallelise
 from mm15.train.rehearsal import rehearse
 from mm15.train.run_config import TrainConfig
+from mm15.train.saving import Saver
 from mm15.train.step import train_step
 from mm15.train.watch import Watch
 
@@ -69,6 +70,8 @@ class TrainReport:
     tiles: int
     samples: int
     seconds: float
+    save_stall: float = 0.0
+    """Seconds of them in which the loop stood still for saving."""
 
 
 def train(
@@ -88,6 +91,8 @@ def train(
     """Train in place. Checkpoints, ``log.jsonl`` and ``report.html`` go to the run folder.
 
     The first SIGINT or SIGTERM finishes the step, saves and returns; a second one acts as if this loop were not there.
+    Saves are written beside the training (``saving.Saver``); the log tells in ``save_stall`` how many seconds the loop
+    stood still for one before the step.
     A resumed run continues bit for bit (on CPU) as if it had never stopped.
 
     Every rank calls it; only the first writes the log. A signal to any of them stops all after the same step.
@@ -108,7 +113,7 @@ def train(
         NonFiniteError: ``config.max_bad_steps`` steps in a row were skipped; names their samples.
         PlanMismatch: the data order is another one than the checkpoint's.
         DataError: the loader ended early.
-        MM15Error: a checkpoint could not be written.
+        MM15Error: two checkpoints in a row could not be written, or the last one.
     """
     packs_here = packs_per_rank(config)
     # What is shared out may be too large for one device: it gets there part by part.
@@ -122,11 +127,18 @@ def train(
     model.train()
 
     watch = Watch(model, optimizer, config, folder, name, model.compute_dtype, sources)  # type: ignore[arg-type]
+    stalled = 0.0
     bad = skipped = tokens = tiles = samples = 0
     done, loss, began = start, float("nan"), time.perf_counter()
     stopping = False
     # The first rank speaks for all: what a step reports is summed over ranks.
-    with RunLog(folder, config.steps, name, start, silent=not is_first()) as log, StopSignal() as stop, watch:
+    with (
+        RunLog(folder, config.steps, name, start, silent=not is_first()) as log,
+        # The log is on the disk before a checkpoint is, so that none knows more than its log.
+        Saver(folder / "checkpoints", config.keep, before=log.sync) as saver,
+        StopSignal() as stop,
+        watch,
+    ):
         log.peak = watch.peak
         if watch.peak:
             log.say(f"MFU counts against {watch.peak / 1e12:,.3f} TFLOP/s: {watch.basis}")
@@ -173,10 +185,12 @@ def train(
                     model.train()
             stopping = any_rank(stop.asked)
             if done % config.save_every == 0 or done == config.steps or stopping:
-                log.sync()
-                before = time.perf_counter()
-                checkpoint.save(folder / "checkpoints", done, model, optimizer, loader.state(), config.keep)
-                watch.saved(time.perf_counter() - before)
+                saver.start(done, model, optimizer, loader.state())
+                stalled += saver.stall
+                watch.saved(saver.stall)
+        if done > start:
+            saver.finish()
+            stalled += saver.stall
     return TrainReport(
         status="finished" if done >= config.steps else "interrupted",
         folder=folder,
@@ -188,6 +202,7 @@ def train(
         tiles=tiles,
         samples=samples,
         seconds=time.perf_counter() - began,
+        save_stall=stalled,
     )
 
 

@@ -22,6 +22,7 @@ from mm15.base.errors import ConfigError
 from mm15.dist.ranks import place
 from mm15.model.experts import Experts
 from mm15.model.layers import Linear, Table
+from mm15.model.lora import adapters
 from mm15.model.moe import Router
 from mm15.train.adafactor import AdaFactor
 from mm15.train.run_config import OptimizerConfig, ScheduleConfig
@@ -65,10 +66,11 @@ def decoder_size(model: nn.Module) -> int:
     decoder = [(name, parameter) for name, parameter in named if name.startswith("decoder.")]
     routers = {module.weight for module in model.modules() if isinstance(module, Router)}
     experts = {module.weight for module in model.modules() if isinstance(module, Experts)}
+    adapting = {parameter for _, _, adapter in adapters(model) for parameter in adapter.parameters()}
     counted = [
         0 if parameter in routers else parameter.numel() // (len(parameter) if parameter in experts else 1)
         for name, parameter in decoder or named
-        if parameter.ndim < 2 or is_hidden(model, name, parameter)
+        if parameter not in adapting and (parameter.ndim < 2 or is_hidden(model, name, parameter))
     ]
     return sum(counted)
 
@@ -263,6 +265,9 @@ class OptimizerSet:
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> OptimizerSet:
     """Optimizers for the model's parameters. Parts with rate 0 are frozen (``requires_grad`` off).
 
+    Where the model has adapters (``model.lora``) only these are trained, and what ``lr_scale`` names with a factor
+    above 0.
+
     Raises:
         ConfigError: an ``lr_scale`` name that starts no parameter's name, or nothing left to train.
     """
@@ -276,9 +281,11 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> OptimizerSet:
     lr = mm1_rate(decoder_size(model)) if config.lr == "mm1-law" else config.lr
     routers = {module.weight for module in model.modules() if isinstance(module, Router)}
     experts = {module.weight for module in model.modules() if isinstance(module, Experts)}
+    adapting = {parameter for _, _, adapter in adapters(model) for parameter in adapter.parameters()}
     groups: defaultdict[tuple[bool, bool, float, DeviceMesh | None], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in named.items():
-        scale = _scale(name, config.lr_scale)
+        # Beside adapters only what is named is trained as a whole.
+        scale = _scale(name, config.lr_scale, default=0.0 if adapting and parameter not in adapting else 1.0)
         parameter.requires_grad_(scale > 0)
         if scale > 0:
             hidden = is_hidden(model, name, parameter)
@@ -322,7 +329,7 @@ def _starts(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(f"{prefix}.")
 
 
-def _scale(name: str, scales: Mapping[str, float]) -> float:
-    """The factor of the longest prefix that fits, else 1."""
+def _scale(name: str, scales: Mapping[str, float], default: float) -> float:
+    """The factor of the longest prefix that fits, else the default."""
     fitting = [prefix for prefix in scales if _starts(name, prefix)]
-    return scales[max(fitting, key=len)] if fitting else 1.0
+    return scales[max(fitting, key=len)] if fitting else default

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from mm15.base.catalogue import did_you_mean
 from mm15.base.config import Strict, load
@@ -66,6 +66,8 @@ class Recipe(Strict):
     """MiB of encoded samples kept in memory, where samples are drawn more than once."""
     workers: int = Field(1, ge=0)
     """Processes that read ahead, on every rank; 0 reads in between."""
+    worker_timeout_s: PositiveFloat = 60
+    """A worker that gives nothing for so long ends the run; it is named, with what it was doing."""
     ranks: PositiveInt = 1
     """CPU only: training processes of one thread each, at most as many as there are cores. How many there are changes
     speed and rounding, not what a step is: ``train.accumulation`` counts packs over all ranks."""

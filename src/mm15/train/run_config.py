@@ -70,6 +70,20 @@ class ScheduleConfig(Strict):
         return self
 
 
+class LoraConfig(Strict):
+    """Train adapters of low rank instead of the weights (``model.lora``).
+
+    Only adapters are trained, and the parts that ``optimizer.lr_scale`` names with a factor above 0, as wholes: so
+    ``lr_scale: {connector: 1}`` trains the connector beside the adapters of the decoder. Dropout stays 0.
+    """
+
+    rank: PositiveInt = 16
+    alpha: PositiveFloat = 32
+    """The adapter counts alpha / rank times."""
+    targets: list[str] = Field(default=["decoder"], min_length=1)
+    """Starts of module names, or patterns with ``*``, whose linear layers get an adapter."""
+
+
 class TrainConfig(Strict):
     """One stage. A step is ``accumulation`` packs, counted over all ranks, so that the number of ranks changes nothing;
     a pack holds at most ``pack_tokens`` and ``pack_tiles``."""
@@ -80,6 +94,7 @@ class TrainConfig(Strict):
     pack_tiles: PositiveInt = 32
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    lora: LoraConfig | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of the mathematics; parameters stay fp32. ``auto``: bf16 where the device multiplies it natively, else fp32."""
     parallel: ParallelConfig = ParallelConfig()

@@ -43,7 +43,7 @@ class StepReport:
     skipped: str = ""
     """Why weights and optimizer were left unchanged; empty after a proper step."""
     suspects: tuple[str, ...] = ()
-    """Of a skipped step: keys of the samples in this rank's micro-batches with a NaN or Inf loss, else of all."""
+    """Of a skipped step: keys of the samples in micro-batches with a NaN or Inf loss, on any rank; else of all."""
 
 
 def train_step(
@@ -93,12 +93,11 @@ def train_step(
     grad_norm = clip_gradients(optimizer.parameters, clip)
     loss = float(_over_ranks(torch.stack(losses).double().sum())) / max(1, targets)
 
-    skipped, suspects = "", []
+    skipped = ""
     if targets == 0:
         skipped = "no token of it is trained on"
     elif not math.isfinite(loss) or not math.isfinite(grad_norm):
         skipped = f"loss {loss}, gradient norm {grad_norm}"
-        suspects = [batch for batch, value in zip(batches, losses, strict=True) if not value.isfinite()]
     if not skipped:
         optimizer.step()
     optimizer.zero_grad()
@@ -114,7 +113,7 @@ def train_step(
         flops=flops,
         routing=told(_over_ranks(gathered(routings, packs)), routings[0]),
         skipped=skipped,
-        suspects=tuple(key for batch in suspects or batches for key in batch.keys) if skipped else (),
+        suspects=_suspects(batches, losses) if skipped else (),
     )
 
 
@@ -122,6 +121,20 @@ def _means(names: Sequence[str], sums_K2: Tensor) -> dict[str, float]:
     """Loss per target over all ranks, of those that occurred."""
     rows = _over_ranks(sums_K2).tolist() if names else []
     return {str(name): total / count for name, (total, count) in zip(names, rows, strict=True) if count}
+
+
+def _suspects(batches: Sequence[PackedBatch], losses: Sequence[Tensor]) -> tuple[str, ...]:
+    """Keys of the micro-batches of all ranks whose loss is NaN or Inf; of all of them where there is none.
+
+    All ranks skip the same step, for what they judge by is summed over them: so all of them come here.
+    """
+    bad = [key for batch, loss in zip(batches, losses, strict=True) if not loss.isfinite() for key in batch.keys]
+    mine = (bad, [key for batch in batches for key in batch.keys])
+    told: list[tuple[list[str], list[str]]] = [mine]
+    if has_ranks():
+        told = [mine] * dist.get_world_size()
+        dist.all_gather_object(told, mine)
+    return tuple(key for keys, _ in told for key in keys) or tuple(key for _, keys in told for key in keys)
 
 
 def _over_ranks(values: Tensor) -> Tensor:

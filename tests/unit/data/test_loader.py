@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from data_fixture import small_processor, write_pictures, write_texts
+from faults_fixture import StuckProcessor
 from mm15.base.batch import PackedBatch
 from mm15.base.errors import MM15Error, PlanMismatch, SkipBudgetExceeded
 from mm15.data.loader import Loader, SampleCache
@@ -176,9 +177,19 @@ def test_a_stuck_worker_is_named_and_ended(tmp_path: Path):
         take(loader, 1)
         loader._workers._timeout_s = 0.3
         os.kill(loader._workers._processes[0].pid, signal.SIGSTOP)
-        with pytest.raises(MM15Error, match=r"loader worker 0 .*reading pack \d+: no answer for 0.3 s"):
+        with pytest.raises(MM15Error, match=r"(?s)reading pack \d+: no answer for 0.3 s.*does not even say"):
             take(loader, 3)
     assert not loader._workers._processes[0].is_alive()
+
+
+def test_a_worker_that_hangs_tells_its_stack(tmp_path: Path):
+    planner, sources = plan(tmp_path)
+    plain = small_processor()
+    with Loader(planner, sources, StuckProcessor(plain.config, plain.tokenizer), workers=1) as loader:
+        next(loader)
+        loader._workers._timeout_s = 0.3
+        with pytest.raises(MM15Error, match=r"(?s)no answer for 0.3 s.*What it is doing:.*in fall_asleep.*in encode"):
+            take(loader, 20)
 
 
 def test_batches_from_workers_can_be_written_to(tmp_path: Path):

@@ -1,0 +1,40 @@
+"""Killed thirty times at random points, by one and by two processes: the run ends as the one that never was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from faults_fixture import STAGES, ask, ending, losses, random_kills
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_three_stages_killed_at_fifteen_points(small_data: Path, tmp_path: Path, figure, world: int):
+    straight = ask(tmp_path / "straight", 3600, task="straight", data=small_data, world=world)
+    assert straight["codes"] == [0] * world
+    planned = random_kills(7, world, straight["seconds"])
+    report = ask(tmp_path, 7000, task="kills", data=small_data, world=world, kills=planned)
+    assert report["killed"] == planned and len(planned) == 15
+    for run in range(report["runs"]):
+        for stage in STAGES:
+            assert ending(tmp_path / f"run-{run}" / stage) == ending(tmp_path / "straight" / stage), (run, stage)
+    figure(
+        f"kill -9, {world} process{'es' if world > 1 else ''}, 200 steps in three stages",
+        "15: 5 mid-step, 5 mid-save, 5 mid-flush",
+        f"{report['runs']} runs, losses and weights bit-identical to the straight run",
+    )
+
+
+def test_two_processes_are_one(small_data: Path, tmp_path: Path, figure):
+    for world in (1, 2):
+        assert ask(tmp_path / f"{world}", 3600, task="straight", data=small_data, world=world)["codes"] == [0] * world
+    far = max(
+        abs(a - b) / a
+        for stage in STAGES
+        for a, b in zip(losses(tmp_path / "1" / stage), losses(tmp_path / "2" / stage), strict=True)
+    )
+    assert far < 1e-4
+    figure("1 and 2 processes, 200 steps in three stages", "1", f"losses differ by {far:.1e} at most (relative)")
