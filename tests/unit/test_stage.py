@@ -311,6 +311,6 @@ def test_two_ranks_train_what_one_trains(small_data: Path, tmp_path: Path):
 
 
 def test_packs_that_cannot_be_dealt_out_are_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("mm15.train.loop.place", lambda: (0, 2))
+    monkeypatch.setattr("mm15.train.loop.data_place", lambda: (0, 2))
     with pytest.raises(ConfigError, match="3 packs a step cannot be dealt evenly to 2 ranks"):
         packs_per_rank(small_recipe("sft", train={"accumulation": 3}).train)
