@@ -167,7 +167,9 @@ def quantise(model: MultimodalModel, kind: str = "int8") -> None:
         raise ValueError(f"unknown quantisation '{kind}'; there is: int8")
     _check(model, "int8 weights")
     if experts := [name for name, module in model.named_modules() if isinstance(module, Experts)]:
-        raise ValueError(f"experts have no int8 weights, and this model has them ({', '.join(experts)}); use dtype bf16")
+        raise ValueError(
+            f"experts have no int8 weights, and this model has them ({', '.join(experts)}); use dtype bf16"
+        )
     _swap(model, Int8Linear, torch.bfloat16)
     set_dtype(model, torch.bfloat16)
     model.layout = kind
