@@ -1,13 +1,15 @@
 """Decoding beside transformers' ``generate``: the same weights, the same prompts, greedy, tokens per second.
 
-Three sizes of Llama with random weights, a prefix of 160 positions, batch 1 and 8. Both sides run in one process,
-interleaved, and are checked first: in fp32 they must say the same tokens. Each side counts with the better of bf16 and
-fp32. The clock runs from token to token, so prompts do not count; figures are medians over steps, with the 5th
-and 95th percentile. Beside them stands the bound that memory sets:
-bytes of weights per step over the measured bandwidth.
+Three sizes of Llama with random weights, a prefix of 160 positions, batch 1 and 8. Ours answers through the engine
+that ``mm15 chat`` and ``mm15 eval`` use: fp32 as it is by default, bf16 packed as ``--dtype bf16`` packs it. Both sides
+run in one process, interleaved, and are checked first: in fp32 they must say the same tokens. Each side counts with
+the better of bf16 and fp32. The clock runs from token to token, so prompts do not count; figures are medians over
+steps, with the 5th and 95th percentile. Beside them stands the bound that memory sets: bytes of weights per step over
+the measured bandwidth.
 
 ``--int8`` compares our int8 weights with our bf16, both as loaded and packed, and tells what they do to the perplexity
-of tokens that the fp32 model itself draws (random weights know no language, but they have a distribution to lose).
+of tokens that the fp32 model itself draws (random weights know no language, but they have a distribution to lose;
+``benchmarks/evaluation.py --perplexity`` asks a trained bundle). int8 can win at most the bytes it does not read.
 
     python benchmarks/decode.py [--sizes 30m 130m 500m] [--batches 1 8] [--rounds 5] [--tokens 24] [--int8]
 """
@@ -21,14 +23,18 @@ import time
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, StoppingCriteria, StoppingCriteriaList
 
+from mm15.base.batch import IGNORE, EncodedSample
+from mm15.generate.engine import Engine
+from mm15.model.cache import PAGE
 from mm15.model.decoder import Stream
 from mm15.model.multimodal import MultimodalModel
-from mm15.model.quantise import pack, quantise, set_dtype
+from mm15.model.quantise import prepare, set_dtype
 from mm15.model.sizes import SIZES, DecoderConfig, ModelConfig
 
 PREFIX, VOCAB = 160, 16_384
@@ -91,26 +97,38 @@ def in_bf16(model: MultimodalModel) -> MultimodalModel:
 
 
 class Clock(StoppingCriteria):
-    """Notes when each token is there; never stops."""
+    """Notes when each token is there; never stops. ``now`` may be the clock of the processor instead of the wall's."""
+
+    now = staticmethod(time.perf_counter)
 
     def __init__(self) -> None:
         self.stamps: list[float] = []
 
     def __call__(self, input_ids: torch.Tensor, scores: object, **more: object) -> Any:
-        self.stamps.append(time.perf_counter())
+        self.stamps.append(self.now())
         return torch.zeros(len(input_ids), dtype=torch.bool)
 
 
 @torch.inference_mode()
 def say(model: MultimodalModel, prompt_BT: torch.Tensor, tokens: int, clock: Clock) -> torch.Tensor:
+    """Through the engine; a prompt that is alone gets one page, as ``generate`` and ``stream`` do it."""
     batch, length = prompt_BT.shape
-    cache = model.new_cache(batch, length + tokens)
-    x_TD = model.decoder.embed(prompt_BT.flatten(), model.compute_dtype)
-    said = [model.advance(x_TD, [length] * batch, cache, range(batch)).argmax(-1)]
-    while len(said) < tokens:
-        said.append(model.decode(said[-1], cache).argmax(-1))
-        clock.stamps.append(time.perf_counter())
-    return torch.stack(said, dim=1)
+    # What the engine asks of a processor; nothing ends early, as on the other side.
+    words: Any = SimpleNamespace(image_token=1, tokens_per_tile=model.config.connector.tokens, stop_tokens=frozenset(),
+                                 decode=lambda ids: "")  # fmt: skip
+    page = PAGE if batch > 1 else length + tokens
+    engine = Engine(model, words, batch * -(-(length + tokens) // page) * page, page=page)
+    size = model.config.vision.image_size
+    tiles_NCHW = torch.zeros(0, 3, size, size, dtype=torch.uint8)
+    labels_T = torch.full((length,), IGNORE)
+    tickets = [
+        engine.submit(EncodedSample(row_T, labels_T, tiles_NCHW, f"{n}", "made", "general"), tokens, streaming=False)
+        for n, row_T in enumerate(prompt_BT)
+    ]
+    while engine.in_flight:
+        engine.step()
+        clock.stamps.append(clock.now())
+    return torch.tensor([engine.result(ticket).ids for ticket in tickets])
 
 
 def their_say(model: Any, prompt_BT: torch.Tensor, tokens: int, clock: Clock) -> torch.Tensor:
@@ -189,21 +207,23 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=24)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--int8", action="store_true")
+    parser.add_argument("--cpu-time", action="store_true", help="Seconds of the processor: where others compute too.")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    if arguments.cpu_time:
+        Clock.now = staticmethod(time.process_time)
     torch.manual_seed(0)
     read = bandwidth()
     print(f"{arguments.threads} threads, torch {torch.__version__}, reads {read / 1e9:.1f} GB/s", flush=True)
     for size in arguments.sizes:
         theirs, ours = build(size)
         weights = sum(p.numel() for p in ours.decoder.parameters())
-        plain, packed, wide = in_bf16(ours), in_bf16(ours), copy.deepcopy(ours)
-        pack(packed)
-        pack(wide)
+        plain, packed, wide = in_bf16(ours), copy.deepcopy(ours), ours
+        prepare(packed, "bf16")
         models = {"mm15 fp32": wide, "mm15 bf16": packed}
         if arguments.int8:
             small = copy.deepcopy(ours)
-            quantise(small)
+            prepare(small, kind="int8")
             models = {"mm15 bf16 plain": plain, "mm15 bf16": packed, "mm15 int8": small}
             tokens_T = drawn(wide, 96)
             right = chances(wide, tokens_T)

@@ -1,10 +1,10 @@
 """Evaluation of a trained bundle: in batches beside one question at a time, and beside transformers' ``generate``.
 
 Greedy, fp32, the first ``--limit`` questions of each benchmark of the mini suite that is named (built in a temporary
-folder unless ``--data`` has it). Everything is checked first: one at a time and in batches must answer alike, and so must the
-bundle exported with ``mm15 export --to hf``. Its side gets the same tokens and pixels as ours, so reading pictures
-counts on neither; it answers one at a time and in padded batches, and counts with the better. Rounds are interleaved;
-figures are medians, with the lowest and the highest.
+folder unless ``--data`` has it). Everything is checked first: one at a time and in batches must answer alike, and so
+must the bundle exported with ``mm15 export --to hf``. That side gets the same tokens and pixels as ours, so reading
+pictures counts on neither; it answers one at a time and in padded batches, and counts with the better. Rounds are
+interleaved; figures are medians, with the lowest and the highest.
 
 ``--perplexity`` also tells what bf16 and int8 weights do to the perplexity of the right answers to those questions:
 exp of the mean negative log-likelihood of the tokens of the first right answer and its end, given picture and question.
@@ -79,15 +79,15 @@ def theirs(model: Any, bundle: Bundle, prompts: Sequence[EncodedSample], most: i
 
 
 def timed(
-    sides: dict[str, Callable[[], Answers]], rounds: int, questions: int
+    sides: dict[str, Callable[[], Answers]], rounds: int, questions: int, now: Callable[[], float]
 ) -> dict[str, tuple[float, float, float]]:
     """Questions per second of every side: median, lowest, highest; one side after the other in each round."""
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():
-            began = time.perf_counter()
+            began = now()
             side()
-            rates[name].append(questions / (time.perf_counter() - began))
+            rates[name].append(questions / (now() - began))
     return {name: (statistics.median(found), min(found), max(found)) for name, found in rates.items()}
 
 
@@ -132,6 +132,7 @@ def main() -> None:
     parser.add_argument("--their-batch", type=int, default=32, help="Prompts of a padded batch of transformers.")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--perplexity", action="store_true")
+    parser.add_argument("--cpu-time", action="store_true", help="Seconds of the processor: where others compute too.")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     transformers.utils.logging.disable_progress_bar()
@@ -166,7 +167,9 @@ def main() -> None:
                 assert not parted, f"{name}: {side} answers otherwise: {', '.join(parted[:5])} ({len(parted)} in all)"
             tokens = sum(map(len, first))
             print(f"{name}: {len(items)} questions, {tokens} tokens, the same answers on all sides", flush=True)
-            rates = timed(sides, arguments.rounds, len(items))
+            rates = timed(
+                sides, arguments.rounds, len(items), time.process_time if arguments.cpu_time else time.perf_counter
+            )
             for side, (median, least, most_) in rates.items():
                 print(f"  {side:<20} {median:7.2f} questions/s ({least:.2f} to {most_:.2f})")
             batched, alone = rates["mm15 in batches"][0], rates["mm15 one at a time"][0]

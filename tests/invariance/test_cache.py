@@ -69,3 +69,18 @@ def test_refusals():
     with pytest.raises(ValueError, match="grow to 47 positions; the cache holds 46"):
         net.decode(torch.tensor([3, 4, 5]), cache)
     assert cache.lengths[1] == 46
+
+
+@pytest.mark.parametrize("window", [None, 8])
+@torch.no_grad()
+def test_one_page_says_what_many_say(window):
+    decoder = DEBUG.decoder.model_copy(update={"window": window})
+    net = model(DEBUG.model_copy(update={"decoder": decoder}))
+    one = PROMPTS[1]
+    words = torch.randint(2, DEBUG.decoder.vocab_size, (STEPS,), generator=torch.Generator().manual_seed(7))
+    for page in (one.num_tokens + STEPS, 4):
+        cache = net.new_cache(1, one.num_tokens + STEPS, page=page)
+        logits = net.prefill(packed([one]), cache)
+        for step in range(STEPS):
+            torch.testing.assert_close(logits, last_logits(net, [longer(one, words[:step])]), atol=1e-5, rtol=1e-5)
+            logits = net.decode(words[step : step + 1], cache)

@@ -209,14 +209,15 @@ class Engine:
             new.append(request)
         if not new:
             return
-        counts = [request.sample.num_tiles for request in new]
         tiles_NCHW = torch.cat([request.sample.tiles_NCHW for request in new])
         model, decoder = self.model, self.model.config
         empty = torch.zeros(0, decoder.connector.tokens, decoder.decoder.width, dtype=model.compute_dtype)
         features_NMD = self.features.of(tiles_NCHW) if len(tiles_NCHW) else empty.to(self.device)
-        for request, features in zip(new, features_NMD.split(counts), strict=True):
-            batch = pack([request.sample], self.processor.image_token, self.processor.tokens_per_tile).to(self.device)
-            request.unread_TD = model.embed(batch, features)
+        samples = [request.sample for request in new]
+        batch = pack(samples, self.processor.image_token, self.processor.tokens_per_tile).to(self.device)
+        prompts = model.embed(batch, features_NMD).split([sample.num_tokens for sample in samples])
+        for request, unread_TD in zip(new, prompts, strict=True):
+            request.unread_TD = unread_TD
 
     def _share(self) -> tuple[list[int], list[int]]:
         """New positions of every row, and the rows that have a token to say after them."""
