@@ -256,6 +256,12 @@ def poisoned(folder: Path, world: int, keys: list[str], steps: int) -> list[int]
     return forked(folder, world, work)
 
 
+def written(checkpoint: Path) -> None:
+    """Wait for the save before, so that the fault meets the next one."""
+    while not checkpoint.exists():
+        time.sleep(0.01)
+
+
 def full_disk(folder: Path, limit: int, world: int = 1) -> dict[str, Any]:
     """Ten steps; from the fifth on no file may be longer than ``limit`` bytes. Then the rest without a limit."""
 
@@ -264,6 +270,7 @@ def full_disk(folder: Path, limit: int, world: int = 1) -> dict[str, Any]:
 
         def __call__(self, step: int, model: Any) -> dict[str, Any]:
             if step == 5:
+                written(folder / "run" / "checkpoints" / "step-00000004")
                 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
             return {"limit": limit}
 
@@ -292,6 +299,7 @@ def read_only(folder: Path, step: int) -> dict[str, Any]:
 
         def __call__(self, at: int, model: Any) -> dict[str, Any]:
             if at == step:
+                written(root / "step-00000004")
                 root.chmod(0o555)
             return {}
 
