@@ -59,11 +59,15 @@ def start(config: ParallelConfig | None, kind: Any, moe: bool = False) -> tuple[
 
 
 def series(config: ParallelConfig | None, kind: str = "adamw", moe: bool = False, steps: int = 3) -> list[list[float]]:
-    """(loss, gradient norm) of every step over packs of different lengths, this rank's share of them."""
-    model, optimizer = start(config, kind, moe)
-    rank, world = (0, 1) if config is None else data_place()
+    """(loss, gradient norm) of the first steps, see ``steps_of``."""
+    return steps_of(*start(config, kind, moe), range(steps), alone=config is None)
+
+
+def steps_of(model: MultimodalModel, optimizer: OptimizerSet, steps: range, alone: bool = False) -> list[list[float]]:
+    """(loss, gradient norm) of these steps over packs of different lengths, this rank's share of them."""
+    rank, world = (0, 1) if alone else data_place()
     told = []
-    for step in range(steps):
+    for step in steps:
         packs = [random_pack(PACKS * step + index, samples=1 + index % 3) for index in range(PACKS)]
         mine = packs[rank * PACKS // world : (rank + 1) * PACKS // world]
         report = train_step(model, optimizer, mine, clip=1.0, z_loss=1e-4)

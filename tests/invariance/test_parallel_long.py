@@ -17,12 +17,13 @@ from safetensors.torch import load_file
 from torch.multiprocessing.spawn import spawn
 
 from mm15.base.config import to_yaml
+from mm15.train import checkpoint
 from mm15.train.optim import build_optimizer
 from mm15.train.parallel import build_mesh, parallelise
 from mm15.train.parallel_config import ParallelConfig
 from mm15.train.run_config import OptimizerConfig
 from mm15.train.step import train_step
-from parallel_fixture import join, leave, new_model, pack_with, series
+from parallel_fixture import join, leave, new_model, pack_with, series, start, steps_of
 from stage_fixture import small_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -63,6 +64,45 @@ def test_four_ranks_take_the_steps_of_one(tmp_path, monkeypatch):
             torch.testing.assert_close(
                 found[:, 0], expected[:, 0], rtol=tolerance, atol=0, msg=lambda t, n=name: f"{n}: {t}"
             )
+
+
+RESHARDED = {
+    "full": (ParallelConfig(shard="full"), "muon", True),
+    "full, experts": (ParallelConfig(shard="full", experts=2), "adamw", True),
+    "tensor": (ParallelConfig(shard="full", tensor=2), "adamw", False),
+    "adafactor": (ParallelConfig(shard="full"), "adafactor", False),
+}
+
+
+def save_or_go_on(rank: int, folder: Path, world: int) -> None:
+    join(rank, world, folder)
+    told = {}
+    for name, (config, kind, moe) in RESHARDED.items():
+        model, optimizer = start(config, kind, moe)
+        found = checkpoint.newest_valid(folder / name)
+        if found is None:
+            steps_of(model, optimizer, range(2))
+            checkpoint.save(folder / name, 2, model, optimizer, {})
+        else:
+            checkpoint.load(found, model, optimizer)
+            told[name] = steps_of(model, optimizer, range(2, 4))
+    torch.save(told, folder / f"{rank}")
+    leave()
+
+
+def test_two_ranks_save_and_four_go_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("mm15.train.optim.matmul_dtype", lambda device: torch.float32)
+    for world in (2, 4):
+        spawn(save_or_go_on, (tmp_path, world), nprocs=world)
+        (tmp_path / "meet").unlink(missing_ok=True)
+    found = torch.load(tmp_path / "0")
+    for name, (_, kind, moe) in RESHARDED.items():
+        expected = torch.tensor(series(None, kind, moe, steps=4)[2:], dtype=torch.float64)
+        told = torch.tensor(found[name], dtype=torch.float64)
+        tolerance = 1e-5 if kind == "adafactor" else 1e-6
+        torch.testing.assert_close(
+            told[:, 0], expected[:, 0], rtol=tolerance, atol=0, msg=lambda t, n=name: f"{n}: {t}"
+        )
 
 
 def compiled(rank: int, folder: Path) -> None:
