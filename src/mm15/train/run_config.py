@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from mm15.base.config import Strict
+from mm15.train.parallel_config import ParallelConfig
 
 
 class OptimizerConfig(Strict):
@@ -80,6 +81,8 @@ class TrainConfig(Strict):
     schedule: ScheduleConfig = ScheduleConfig()
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of the mathematics; parameters stay fp32. ``auto``: bf16 where the device multiplies it natively, else fp32."""
+    parallel: ParallelConfig = ParallelConfig()
+    """How model and packs are spread over ranks."""
     z_loss: float = Field(default=0.0, ge=0)
     """Weight of mean(log²Z) over labelled positions; MM1 needed 1e-4 at 30B."""
     save_every: PositiveInt = 1000
