@@ -29,7 +29,7 @@ from pydantic import Field, model_validator
 from mm15.base.catalogue import did_you_mean
 from mm15.base.config import Strict
 from mm15.base.errors import ConfigError
-from mm15.base.rng import numpy_rng
+from mm15.base.rng import permuted
 from mm15.base.types import Category
 
 GOLDEN = 0.6180339887498949
@@ -136,7 +136,6 @@ class Mixture:
         self.groups, self.shares = _resolve(config, self.pools)
         # By name, so that the order in which sources are listed does not matter.
         self._drawn = np.array(sorted(np.flatnonzero(self.shares > 0).tolist(), key=lambda index: pools[index].name))
-        self._permutations: dict[tuple[int, int], np.ndarray] = {}
 
     def order(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Source number and row of positions [start, start + count): two int64 vectors ``[N]``."""
@@ -160,19 +159,14 @@ class Mixture:
             here = source_N == source
             rows = self.pools[source].rows
             epochs, places = np.divmod(draw_N[here], len(rows))
+            # Ascending draws: the epochs follow each other.
             row_N[here] = np.concatenate(
-                [rows[self._permutation(source, epoch)[places[epochs == epoch]]] for epoch in np.unique(epochs)]
+                [
+                    rows[permuted(places[epochs == epoch], len(rows), self.seed, "epoch", self.pools[source].name, epoch)]
+                    for epoch in np.unique(epochs)
+                ]
             )
         return row_N
-
-    def _permutation(self, source: int, epoch: int) -> np.ndarray:
-        key = (int(source), int(epoch))
-        if key not in self._permutations:
-            pool = self.pools[source]
-            for old in [kept for kept in self._permutations if kept[0] == source and kept[1] < epoch - 1]:
-                del self._permutations[old]
-            self._permutations[key] = numpy_rng(self.seed, "epoch", pool.name, epoch).permutation(len(pool.rows))
-        return self._permutations[key]
 
     def share_table(self, draws: float) -> list[ShareRow]:
         """What a run of so many draws takes from every source."""

@@ -1,14 +1,18 @@
 """Which samples share a pack: a pure function of (plan, global pack number).
 
 The stream of draws is cut into windows of W draws. Inside a window the draws are packed by two budgets at once, tokens
-and tiles; every draw lands in exactly one pack, and the packs come in a seeded order. Micro-batch m of step s on rank r
-is pack (s · accumulation + m) · world + r, so the world may change between runs and still every draw is used once.
+and tiles; every draw lands in exactly one pack. The packs of one optimizer step cost about the same, so that no rank waits
+for another: a window's packs are sorted by their FLOPs, cut into steps, and the steps come in a seeded order.
+
+A step is A consecutive packs. Micro-batch m on rank r of W is number m · W + r of them: any W that divides A takes every
+pack once, so ranks may change between runs. As the packs of a step are in the order of their cost, those of one
+micro-batch are neighbours, whatever W is.
 
 How many packs a window holds is known only after packing it. ``anchor`` (a window and the number of its first pack) is
 saved with a checkpoint, so that restoring packs one window; from k alone all windows before it are packed again, at
 about 45,000 draws per second on one core.
 
-Legend: N draws of a window, 2 = (tokens, tiles).
+Legend: N draws of a window, P packs of it, A packs of a step, 2 = (tokens, tiles).
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from pydantic import PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 
 from mm15.base.config import Strict, fingerprint
 from mm15.base.errors import PlanMismatch, SkipBudgetExceeded
@@ -30,7 +34,7 @@ from mm15.processor import Processor
 Address = tuple[int, int]
 """(source number, row)."""
 WINDOWS_KEPT = 3
-VERSION = 1
+VERSION = 2
 """Of the rules by which draws are ordered and packed: another version is another plan."""
 
 
@@ -39,6 +43,20 @@ class PackBudget(Strict):
 
     max_tokens: PositiveInt
     max_tiles: PositiveInt
+
+
+class PackCost(Strict):
+    """What samples cost in any unit, FLOPs for example: by token, by squared length, by tile."""
+
+    per_token: NonNegativeFloat = 1.0
+    per_square: NonNegativeFloat = 0.0
+    """Of a sample's tokens squared: every position attends to those of its own sample before it."""
+    per_tile: NonNegativeFloat = 0.0
+
+    def of(self, cost_N2: np.ndarray) -> np.ndarray:
+        """[N] from tokens and tiles."""
+        tokens_N, tiles_N = cost_N2.T.astype(float)
+        return self.per_token * tokens_N + self.per_square * tokens_N**2 + self.per_tile * tiles_N
 
 
 class Planner:
@@ -51,6 +69,8 @@ class Planner:
         window: draws that are packed together.
         fingerprints: per source, what its content is known by.
         skips: rows that the mixture leaves out, for the report.
+        step_packs: packs of an optimizer step over all ranks.
+        cost: by which the packs of a step are alike.
     """
 
     def __init__(
@@ -61,10 +81,14 @@ class Planner:
         window: int,
         fingerprints: Sequence[str],
         skips: Sequence[Skip] = (),
+        step_packs: int = 1,
+        cost: PackCost = PackCost(),
     ) -> None:
         self.mixture = mixture
         self.budget = budget
         self.window = window
+        self.step_packs = step_packs
+        self.cost = cost
         self._costs = list(costs)
         self._limits = np.array([budget.max_tokens, budget.max_tiles], float)
         self._windows: dict[int, list[list[Address]]] = {}
@@ -77,6 +101,8 @@ class Planner:
             "mixture": fingerprint(mixture.config),
             "budget": f"{budget.max_tokens} tokens, {budget.max_tiles} tiles",
             "window": f"{window} draws",
+            "step": f"{step_packs} packs",
+            "cost": f"{cost.per_token:.15g} a token, {cost.per_square:.15g} a squared length, {cost.per_tile:.15g} a tile",
         }
         for pool, costs_R2, content in zip(mixture.pools, costs, fingerprints, strict=True):
             digest = hashlib.sha256(np.ascontiguousarray(costs_R2).tobytes() + pool.rows.tobytes()).hexdigest()[:12]
@@ -90,12 +116,12 @@ class Planner:
     def pack(self, number: int) -> list[Address]:
         """The rows of a global pack, in the order of their draws."""
         window, first = self.anchor(number)
-        return self._packs(window)[number - first]
+        return self._packs(window, first)[number - first]
 
     def anchor(self, number: int) -> tuple[int, int]:
         """The window of a pack, and the number of that window's first pack."""
         window = max(known for known, first in self._firsts.items() if first <= number)
-        while number >= (following := self._firsts[window] + len(self._packs(window))):
+        while number >= (following := self._firsts[window] + len(self._packs(window, self._firsts[window]))):
             window += 1
             self._firsts[window] = following
         return window, self._firsts[window]
@@ -103,12 +129,12 @@ class Planner:
     @property
     def draws_per_pack(self) -> float:
         """Of the first window; later ones differ by about a percent."""
-        return self.window / len(self._packs(0))
+        return self.window / len(self._packs(0, 0))
 
     @property
     def fill(self) -> tuple[float, float]:
         """Share of the token and of the tile budget that the packs of the first window use."""
-        packs = self._packs(0)
+        packs = self._packs(0, 0)
         used = sum(self._costs[source][row].astype(float) for pack in packs for source, row in pack)
         tokens, tiles = used / self._limits / len(packs)
         return float(tokens), float(tiles)
@@ -144,23 +170,27 @@ class Planner:
             )
         return state["pack"]
 
-    def _packs(self, window: int) -> list[list[Address]]:
+    def _packs(self, window: int, first: int) -> list[list[Address]]:
         if window not in self._windows:
             source_N, row_N = self.mixture.order(window * self.window, self.window)
-            packs = pack_window(self._loads(source_N, row_N))
-            order = numpy_rng(self.mixture.seed, "packs", window).permutation(len(packs))
+            cost_N2 = self._costs_of(source_N, row_N)
+            packs = pack_window(cost_N2 / self._limits)
+            cost_N = self.cost.of(cost_N2)
+            cost_P = np.array([cost_N[pack].sum() for pack in packs])
+            rng = numpy_rng(self.mixture.seed, "packs", window)
+            order = order_packs(cost_P, first, self.step_packs, rng)
             addresses = list(zip(source_N.tolist(), row_N.tolist(), strict=True))
             if len(self._windows) >= WINDOWS_KEPT:
                 del self._windows[next(iter(self._windows))]
             self._windows[window] = [[addresses[draw] for draw in packs[index]] for index in order]
         return self._windows[window]
 
-    def _loads(self, source_N: np.ndarray, row_N: np.ndarray) -> np.ndarray:
-        load_N2 = np.empty((len(row_N), 2))
+    def _costs_of(self, source_N: np.ndarray, row_N: np.ndarray) -> np.ndarray:
+        cost_N2 = np.empty((len(row_N), 2))
         for source in np.unique(source_N):
             here = source_N == source
-            load_N2[here] = self._costs[source][row_N[here]] / self._limits
-        return load_N2
+            cost_N2[here] = self._costs[source][row_N[here]]
+        return cost_N2
 
 
 def pack_window(load_N2: np.ndarray) -> list[list[int]]:
@@ -199,6 +229,35 @@ def pack_window(load_N2: np.ndarray) -> list[list[int]]:
     return packs
 
 
+def order_packs(cost_P: np.ndarray, first: int, step_packs: int, rng: np.random.Generator) -> list[int]:
+    """The order of a window's packs: step by step, each of packs that cost about the same.
+
+    Steps do not end where windows do. What completes the step of the window before, and what begins one that the next
+    window completes, is taken from the middle of the costs, which is about the same in every window.
+
+    Args:
+        cost_P: of every pack.
+        first: number of the window's first pack in the stream.
+        step_packs: packs of a step.
+
+    Returns:
+        A permutation of the packs. Inside a step costs rise, or fall (a coin decides).
+    """
+    count = len(cost_P)
+    # Shuffled before the stable sort, so that packs of equal cost are in no order of their making.
+    shuffled = rng.permutation(count)
+    ranked = shuffled[np.argsort(cost_P[shuffled], kind="stable")]
+    head = min(-first % step_packs, count)
+    cut = head + (count - head) % step_packs
+    start = (count - cut) // 2
+    middle = ranked[start : start + cut]
+    steps = np.concatenate([ranked[:start], ranked[start + cut :]]).reshape(-1, step_packs)
+    parts = [steps[number][:: rng.choice((1, -1))] for number in rng.permutation(len(steps))]
+    dealt = rng.permutation(cut)
+    ends = (np.sort(dealt[:head]), np.sort(dealt[head:]))
+    return np.concatenate([middle[ends[0]], *parts, middle[ends[1]]]).tolist()
+
+
 def build_planner(
     sources: Sequence[Source],
     processor: Processor,
@@ -206,6 +265,8 @@ def build_planner(
     budget: PackBudget,
     seed: int,
     window: int = 2048,
+    step_packs: int = 1,
+    cost: PackCost = PackCost(),
 ) -> Planner:
     """Cost every source, leave out what cannot be used or fits no pack, and plan.
 
@@ -230,7 +291,8 @@ def build_planner(
     if problems:
         raise SkipBudgetExceeded("\n".join(problems))
     fingerprints = [source.fingerprint for source in sources]
-    return Planner(Mixture(mixture, pools, seed), costs, budget, window, fingerprints, all_skips)
+    mixed = Mixture(mixture, pools, seed)
+    return Planner(mixed, costs, budget, window, fingerprints, all_skips, step_packs, cost)
 
 
 def _too_large(source: Source, row: int, cost: np.ndarray, budget: PackBudget) -> Skip:

@@ -13,7 +13,7 @@ from mm15.base.errors import ConfigError, PlanMismatch, SkipBudgetExceeded
 from mm15.base.rng import numpy_rng
 from mm15.base.types import Category
 from mm15.data.mixture import Mixture, MixtureConfig, Pool
-from mm15.data.planner import PackBudget, Planner, build_planner, pack_window
+from mm15.data.planner import PackBudget, PackCost, Planner, build_planner, order_packs, pack_window
 from mm15.data.source import open_sources
 
 BUDGET = PackBudget(max_tokens=4096, max_tiles=32)
@@ -26,11 +26,20 @@ def sft_costs(rows: int, key: str) -> np.ndarray:
     return np.stack([tiles * 144 + rng.integers(10, 200, rows), tiles], axis=1).astype(np.int32)
 
 
-def planner(seed: int = 0, window: int = 256, budget: PackBudget = BUDGET, shares: Any = None) -> Planner:
+def planner(
+    seed: int = 0,
+    window: int = 256,
+    budget: PackBudget = BUDGET,
+    shares: Any = None,
+    step_packs: int = 1,
+    cost: PackCost = PackCost(),
+) -> Planner:
     costs = [sft_costs(100, "a"), sft_costs(900, "b")]
     pools = [Pool("a", Category.MATH, np.arange(100)), Pool("b", Category.OCR, np.arange(900))]
     config = MixtureConfig(shares=shares or {"math": 1, "ocr": 3})
-    return Planner(Mixture(config, pools, seed), costs, budget, window, ["content of a", "content of b"])
+    contents = ["content of a", "content of b"]
+    mixed = Mixture(config, pools, seed)
+    return Planner(mixed, costs, budget, window, contents, step_packs=step_packs, cost=cost)
 
 
 def costs_of(plan: Planner, pack: list[tuple[int, int]]) -> np.ndarray:
@@ -111,6 +120,8 @@ def test_any_world_takes_every_pack_once():
         ({"window": 128}, "window: was 256 draws, is 128 draws"),
         ({"budget": PackBudget(max_tokens=4096, max_tiles=31)}, "budget: was 4096 tokens, 32 tiles"),
         ({"shares": {"math": 2, "ocr": 3}}, "mixture: was"),
+        ({"step_packs": 4}, "step: was 1 packs, is 4 packs"),
+        ({"cost": PackCost(per_tile=3)}, "cost: was 1 a token, 0 a squared length, 0 a tile, is 1 a token"),
     ],
 )
 def test_another_plan_has_another_hash_and_is_refused_with_the_difference(change: dict[str, Any], named: str):
@@ -192,3 +203,57 @@ def test_a_source_without_usable_rows_is_an_empty_category(tmp_path: Path):
             PackBudget(max_tokens=500, max_tiles=5),
             seed=0,
         )
+
+
+def steps_of(plan: Planner, count: int) -> np.ndarray:
+    """Costs of the packs of the first steps, [count, step_packs]."""
+    numbers = range(count * plan.step_packs)
+    costs = [plan.cost.of(costs_of(plan, plan.pack(number))).sum() for number in numbers]
+    return np.array(costs).reshape(count, plan.step_packs)
+
+
+@pytest.mark.parametrize("step_packs", [4, 8, 24])
+def test_the_packs_of_a_step_and_of_a_micro_batch_cost_about_the_same(step_packs: int):
+    flops = PackCost(per_token=6, per_square=2e-4, per_tile=1e4)
+    alike = steps_of(planner(step_packs=step_packs, cost=flops, window=1024), 60)
+    among_all = alike.max() / alike.mean()
+    assert (alike.max(1) / alike.mean(1)).mean() < 1 + 0.35 * (among_all - 1)
+    for world in (2, 4):
+        micro = alike.reshape(60, -1, world)
+        assert (micro.max(2) / micro.mean(2)).mean() < 1 + 0.2 * (among_all - 1)
+    # Steps come in no order of their cost.
+    assert abs(np.corrcoef(alike.mean(1)[:-1], alike.mean(1)[1:])[0, 1]) < 0.35
+
+
+def test_steps_cross_windows_and_every_draw_still_comes_once():
+    plan = planner(step_packs=7, cost=PackCost(per_tile=5))
+    packs = [plan.pack(number) for number in range(plan.anchor(400)[1])]
+    drawn = plan.mixture.order(0, plan.anchor(400)[0] * plan.window)
+    assert any(plan.anchor(number)[1] % 7 for number in range(400))
+    assert sorted(address for pack in packs for address in pack) == sorted(
+        (int(s), int(r)) for s, r in zip(*drawn, strict=True)
+    )
+    fresh = planner(step_packs=7, cost=PackCost(per_tile=5))
+    assert fresh.restore(plan.state(333)) == 333 and fresh.pack(333) == packs[333]
+
+
+@pytest.mark.parametrize(("count", "first", "step"), [(30, 0, 4), (30, 3, 4), (30, 5, 1), (3, 6, 16), (5, 1, 2), (9, 0, 9)])
+def test_an_order_is_a_permutation_whose_whole_steps_are_neighbours_in_cost(count: int, first: int, step: int):
+    cost = numpy_rng(0, count, first).random(count)
+    order = order_packs(cost, first, step, numpy_rng(1, "order"))
+    assert sorted(order) == list(range(count))
+    head = min(-first % step, count)
+    cut = head + (count - head) % step
+    ranks = np.sort(cost).searchsorted(cost[order])
+    middle = np.concatenate([ranks[:head], ranks[count - (cut - head) :]])
+    start = (count - cut) // 2
+    assert sorted(middle) == list(range(start, start + cut))
+    rest = np.where(ranks < start, ranks, ranks - cut)[head : count - (cut - head)].reshape(-1, step)
+    assert (np.sort(rest, axis=1) == rest.min(1, keepdims=True) + np.arange(step)).all()
+    assert all(abs(np.diff(row)).max(initial=1) == 1 for row in rest)
+
+
+def test_what_a_pack_costs():
+    cost = PackCost(per_token=2, per_square=0.5, per_tile=100)
+    assert cost.of(np.array([[10, 1], [4, 0]])).tolist() == [20 + 50 + 100, 8 + 8]
+    assert PackCost().of(np.array([[7, 3]])).tolist() == [7]
