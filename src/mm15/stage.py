@@ -18,15 +18,14 @@ from mm15.base.errors import ConfigError
 from mm15.bundle import load_bundle, save_bundle
 from mm15.data.loader import Loader
 from mm15.data.mixture import ShareRow
-from mm15.data.planner import PackBudget, PackCost, Planner, build_planner
+from mm15.data.planner import PackBudget, PackCost, Planner, build_planner, pack_cost
 from mm15.data.source import Source, open_sources
 from mm15.dist.map import PROCESSES
 from mm15.dist.ranks import has_ranks, is_first, local_ranks, place
 from mm15.io.atomic import write_atomic
-from mm15.model.flops import products_per_token, tile_flops
 from mm15.model.multimodal import MultimodalModel
 from mm15.model.resize import with_tile_size
-from mm15.model.sizes import SIZES, ModelConfig, with_vocab
+from mm15.model.sizes import SIZES, with_vocab
 from mm15.processor import Processor, ProcessorConfig
 from mm15.text.template import TemplateConfig
 from mm15.text.tokenizer import Tokenizer
@@ -265,19 +264,6 @@ def _stream(recipe: Recipe, data: Path, model: MultimodalModel, processor: Proce
         cost=cost,
     )
     return planner, sources, trained
-
-
-def pack_cost(config: ModelConfig) -> PackCost:
-    """Forward FLOPs by token, squared length and tile; backward is twice that of each, where all of it is trained.
-
-    Without the head, which runs where there is a label: the size of a sample does not tell how many it has.
-    """
-    decoder = config.decoder
-    return PackCost(
-        per_token=2 * products_per_token(decoder),
-        per_square=2 * decoder.layers * decoder.heads * decoder.head_dim,
-        per_tile=tile_flops(config, config.vision.image_size),
-    )
 
 
 def _draws(recipe: Recipe, planner: Planner) -> float:
