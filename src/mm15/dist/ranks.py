@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh
 
 from mm15.base.errors import MM15Error
 
@@ -33,6 +34,51 @@ def has_ranks() -> bool:
 def place() -> tuple[int, int]:
     """(rank, world): (0, 1) where this process is alone."""
     return (dist.get_rank(), dist.get_world_size()) if has_ranks() else (0, 1)
+
+
+_meshes: list[DeviceMesh] = []
+"""The mesh of this process, if its ranks do not all take other packs; process groups are one per process too."""
+
+
+def lay_out(mesh: DeviceMesh | None) -> None:
+    """Tell how the ranks are laid out: those along the mesh's axis ``tensor`` work on the same packs."""
+    _meshes[:] = [] if mesh is None else [mesh]
+
+
+def layout() -> DeviceMesh | None:
+    """The mesh that was laid out last, while there are ranks."""
+    return _meshes[0] if _meshes and has_ranks() else None
+
+
+def joined(mesh: DeviceMesh, name: Literal["data", "within"]) -> DeviceMesh:
+    """Axes as one: ``data`` is all but ``tensor``, ``within`` those inside one replica of ordinary parameters."""
+    axes = ("replicas", "shards", "experts") if name == "data" else ("shards", "experts")
+    return mesh[axes]._flatten(name)  # made once, found again later
+
+
+def data_mesh() -> DeviceMesh | None:
+    """The ranks that take other packs than this one, and itself; None where those are all ranks."""
+    mesh = layout()
+    return joined(mesh, "data") if mesh is not None and mesh["tensor"].size() > 1 else None
+
+
+def data_group() -> dist.ProcessGroup | None:
+    """The group over which a step is summed; None is the group of all ranks."""
+    mesh = data_mesh()
+    return None if mesh is None else mesh.get_group()
+
+
+def data_place() -> tuple[int, int]:
+    """(number, count) among the ranks that take different packs: which packs of a step are this rank's."""
+    mesh = data_mesh()
+    return place() if mesh is None else (mesh.get_local_rank(), mesh.size())
+
+
+def rank_device() -> torch.device:
+    """Where this rank computes: the GPU with its local number, or the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def is_first() -> bool:
@@ -57,15 +103,50 @@ def meet() -> None:
 
 @contextmanager
 def torchrun_ranks() -> Iterator[None]:
-    """Inside, this process is one of those that ``torchrun`` started; without torchrun it stays alone."""
+    """Inside, this process is one of those that ``torchrun`` or ``srun`` started; else it stays alone.
+
+    With a GPU per rank tensors on GPUs travel by NCCL, those on the CPU by gloo.
+    """
+    take_from_slurm(os.environ)
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or has_ranks():
         yield
         return
-    dist.init_process_group("gloo")
+    backend = "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(rank_device())
+        backend = "cpu:gloo,cuda:nccl"
+    dist.init_process_group(backend)
     try:
         yield
     finally:
+        lay_out(None)
         dist.destroy_process_group()
+
+
+def take_from_slurm(environment: MutableMapping[str, str]) -> None:
+    """Under ``srun`` without torchrun: rank, world and meeting point from what SLURM tells every task.
+
+    Nothing changes where torchrun has set them, or where a step has one task.
+
+    Raises:
+        MM15Error: there are several tasks and nothing says where they meet.
+    """
+    tasks = int(environment.get("SLURM_NTASKS", "1"))
+    if "RANK" in environment or "SLURM_PROCID" not in environment or tasks < 2:
+        return
+    host = environment.get("MASTER_ADDR") or environment.get("SLURM_LAUNCH_NODE_IPADDR")
+    if not host:
+        raise MM15Error(
+            f"{tasks} SLURM tasks, but neither MASTER_ADDR nor SLURM_LAUNCH_NODE_IPADDR says where they meet: export "
+            "MASTER_ADDR=$(scontrol show hostnames $SLURM_JOB_NODELIST | head -n 1) in the job script"
+        )
+    # Jobs that share a node must not meet at one port.
+    port = 20000 + int(environment.get("SLURM_JOB_ID", "0")) % 20000
+    environment.setdefault("MASTER_ADDR", host)
+    environment.setdefault("MASTER_PORT", str(port))
+    environment["RANK"] = environment["SLURM_PROCID"]
+    environment["LOCAL_RANK"] = environment.get("SLURM_LOCALID", "0")
+    environment["WORLD_SIZE"] = str(tasks)
 
 
 @contextmanager
@@ -105,6 +186,7 @@ def local_ranks(count: int, context: BaseContext, work: Callable[..., Any], *arg
             raise MM15Error("; ".join(told)) from error
         finally:
             torch.set_num_threads(threads)
+            lay_out(None)
             if has_ranks():
                 dist.destroy_process_group()
             _end(others)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm15.model.experts import Experts, dispatch, mix
+from mm15.model.experts import Dispatch, Experts, dispatch, mix
 from mm15.model.layers import Leaf
 from mm15.model.sizes import DecoderConfig
 
@@ -84,6 +84,10 @@ class MoE(nn.Module):
         plan = dispatch(expert_TK, experts, capacity)
         if routing is not None:
             routing.append(self._routing(logits_TE, chances_TE, expert_TK, plan.dropped))
+        return self.work(x_TD, gates_TK, plan)
+
+    def work(self, x_TD: Tensor, gates_TK: Tensor, plan: Dispatch) -> Tensor:
+        """The experts' part of the pass; another takes its place where they are shared out over ranks."""
         return mix(x_TD, gates_TK, plan, self.gate_up.weight, self.down.weight)
 
     def _routing(self, logits_TE: Tensor, chances_TE: Tensor, expert_TK: Tensor, dropped: int) -> Routing:

@@ -62,14 +62,14 @@ class MultimodalModel(nn.Module):
         """
         positions_L = (batch.labels_T != IGNORE).nonzero().flatten()
         x_TD = self.embed(batch)
-        stream = Stream(self.config.decoder, batch.positions_T, batch.borders, self.compute_dtype)
+        stream = Stream(self.decoder.config, batch.positions_T, batch.borders, self.compute_dtype)
         hidden_LD = self.decoder(x_TD, stream, keep_R=positions_L)
         logits_LV, routing = self.decoder.head(hidden_LD), tuple(stream.routing or ())
         return ModelOutput(logits_LV, batch.labels_T[positions_L], positions_L, routing)
 
     def hidden(self, batch: PackedBatch) -> Tensor:
         """Hidden states of every position behind the final norm, [T, D]."""
-        stream = Stream(self.config.decoder, batch.positions_T, batch.borders, self.compute_dtype)
+        stream = Stream(self.decoder.config, batch.positions_T, batch.borders, self.compute_dtype)
         return self.decoder(self.embed(batch), stream)
 
     def encode_tiles(self, tiles_NCHW: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ class MultimodalModel(nn.Module):
 
     def new_pool(self, num_pages: int, page: int = PAGE) -> KVCache:
         """A cache for this model of so many pages, and no sequence yet."""
-        config, device = self.config.decoder, self.decoder.embedding.weight.device
+        config, device = self.decoder.config, self.decoder.embedding.weight.device
         return KVCache(num_pages, config.layers, config.kv_heads, config.head_dim, self.compute_dtype, device, page)
 
     @torch.no_grad()
@@ -151,7 +151,7 @@ class MultimodalModel(nn.Module):
         Raises:
             ValueError: another number of sequences than the cache has, or one without room.
         """
-        step = Step(self.config.decoder, cache, more, self.compute_dtype, x_TD.device)
+        step = Step(self.decoder.config, cache, more, self.compute_dtype, x_TD.device)
         ends = list(itertools.accumulate(more))
         keep_R = torch.tensor([ends[row] - 1 for row in rows], dtype=torch.long, device=x_TD.device)
         if len(rows) == len(x_TD):

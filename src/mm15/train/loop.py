@@ -17,10 +17,11 @@ from torch import nn
 from mm15.base.batch import PackedBatch
 from mm15.base.errors import ConfigError, DataError, NonFiniteError
 from mm15.base.memory import keep_freed_memory
-from mm15.dist.ranks import any_rank, is_first, place
+from mm15.dist.ranks import any_rank, data_place, is_first, layout
 from mm15.train import checkpoint
 from mm15.train.log import RunLog
 from mm15.train.optim import OptimizerSet, build_optimizer, matmul_dtype, rate_factor
+from mm15.train.parallel import parallelise
 from mm15.train.run_config import TrainConfig
 from mm15.train.step import train_step
 
@@ -107,9 +108,10 @@ def train(
     device = next(model.parameters()).device
     if device.type == "cpu":
         keep_freed_memory()
+    model.compute_dtype = compute_dtype(config, device)  # type: ignore[assignment]
+    parallelise(model, config.parallel, mesh=layout())
     optimizer = build_optimizer(model, config.optimizer)
     start = _restore(model, optimizer, loader, folder / "checkpoints", accept_plan) if resume else _fresh(folder)
-    model.compute_dtype = compute_dtype(config, device)  # type: ignore[assignment]
     model.train()
 
     bad = skipped = tokens = tiles = samples = 0
@@ -175,7 +177,7 @@ def packs_per_rank(config: TrainConfig) -> int:
     Raises:
         ConfigError: they cannot be dealt evenly.
     """
-    _, world = place()
+    _, world = data_place()
     if config.accumulation % world:
         raise ConfigError(
             [f"train.accumulation: {config.accumulation} packs a step cannot be dealt evenly to {world} ranks"],

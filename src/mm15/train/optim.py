@@ -14,7 +14,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Replicate
 
 from mm15.base.catalogue import did_you_mean
 from mm15.base.errors import ConfigError
@@ -103,19 +104,47 @@ class AdaFactor(torch.optim.Optimizer):
         if not state:
             state["step"] = torch.zeros(())
             if parameter.ndim in (2, 3):
-                state["row"] = torch.zeros_like(grad[..., :1])
-                state["col"] = torch.zeros_like(grad[..., :1, :])
+                # Whole on every rank, where the matrix itself is shared out: they are small.
+                *matrices, rows, columns = grad.shape
+                state["row"] = torch.zeros(*matrices, rows, 1, dtype=grad.dtype, device=grad.device)
+                state["col"] = torch.zeros(*matrices, 1, columns, dtype=grad.dtype, device=grad.device)
             else:
                 state["square"] = torch.zeros_like(grad)
             if group["momentum"] is not None:
                 state["average"] = torch.zeros_like(grad)
         state["step"] += 1
         fresh = float(state["step"]) ** -0.8
+        if isinstance(grad, DTensor):
+            self._move_sharded(parameter, grad, state, fresh, group)
+            return
         # Three axes: the same matrix of many experts, each of which is moved as if it stood alone.
         names = [name for name in state if name != "step"]
         pieces = range(len(parameter)) if parameter.ndim == 3 else (...,)
         for piece in pieces:
             self._move_one(parameter[piece], grad[piece], {name: state[name][piece] for name in names}, fresh, group)
+
+    def _move_sharded(
+        self, parameter: Tensor, grad: DTensor, state: Mapping[str, Tensor], fresh: float, group: Mapping[str, Any]
+    ) -> None:
+        """The same of a parameter that is shared out: its means are those of the whole."""
+        square = grad.square().add_(group["eps"])
+        axes = tuple(range(grad.ndim)) if grad.ndim < 3 else (1, 2)
+        count = math.prod(grad.shape[axis] for axis in axes)
+        if grad.ndim in (2, 3):
+            row, col = state["row"], state["col"]
+            row.lerp_(_whole(square.sum(dim=-1, keepdim=True)) / grad.shape[-1], fresh)
+            col.lerp_(_whole(square.sum(dim=-2, keepdim=True)) / grad.shape[-2], fresh)
+            scale = (row / row.mean(dim=-2, keepdim=True)).rsqrt()
+            update = grad * _on_all(scale, grad) * _on_all(col.rsqrt(), grad)
+        else:
+            state["square"].lerp_(square, fresh)
+            update = grad * state["square"].rsqrt()
+        rms = (_whole(update.square().sum(dim=axes, keepdim=True)) / count).sqrt()
+        update /= _on_all((rms / group["clip_rms"]).clamp(min=1.0), grad)
+        if group["momentum"] is not None:
+            update = state["average"].lerp_(update, 1 - group["momentum"])
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        parameter.add_(update, alpha=-group["lr"])
 
     def _move_one(
         self, parameter: Tensor, grad: Tensor, state: Mapping[str, Tensor], fresh: float, group: Mapping[str, Any]
@@ -173,21 +202,31 @@ class Muon(torch.optim.Optimizer):
                 state["average"].lerp_(parameter.grad, 1 - group["momentum"])
                 directions.append(parameter.grad.lerp(state["average"], group["momentum"]))
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            stacks = self._stacks(params, directions)
-            updates = _dealt_out([torch.stack(moves) for _, moves in stacks])
-            for (matrices, _), update_KAB in zip(stacks, updates, strict=True):
-                scale = group["lr"] * 0.2 * math.sqrt(max(update_KAB.shape[1:]))
-                for matrix, update in zip(matrices, update_KAB, strict=True):
-                    matrix.add_(update, alpha=-scale)
+            for start, end in _portions(params):
+                self._turn(params[start:end], directions[start:end], group["lr"])
+
+    def _turn(self, params: Sequence[nn.Parameter], directions: Sequence[Tensor], lr: float) -> None:
+        """Move along the orthogonalised directions; those of parameters that are shared out are gathered first."""
+        # In place, a matrix moves by itself; of a parameter that is shared out the whole move is made, and cut.
+        moved = [torch.zeros(p.shape, device=p.device) if isinstance(p, DTensor) else p for p in params]
+        stacks = self._stacks(params, moved, [_whole(direction) for direction in directions])
+        updates = _dealt_out([torch.stack(moves) for _, moves in stacks])
+        for (matrices, _), update_KAB in zip(stacks, updates, strict=True):
+            scale = lr * 0.2 * math.sqrt(max(update_KAB.shape[1:]))
+            for matrix, update in zip(matrices, update_KAB, strict=True):
+                matrix.add_(update, alpha=-scale)
+        for parameter, move in zip(params, moved, strict=True):
+            if isinstance(parameter, DTensor):
+                parameter.add_(_on_all(move, parameter))
 
     def _stacks(
-        self, params: Sequence[nn.Parameter], directions: Sequence[Tensor]
+        self, params: Sequence[nn.Parameter], moved: Sequence[Tensor], directions: Sequence[Tensor]
     ) -> list[tuple[list[Tensor], list[Tensor]]]:
         """(matrices, directions) of one shape together, in stacks of at most ``STACK_LIMIT`` elements."""
         of_shape: defaultdict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
-        for parameter, direction in zip(params, directions, strict=True):
+        for parameter, target, direction in zip(params, moved, directions, strict=True):
             rows = self.parts.get(parameter, (parameter.shape[-2],))
-            wholes = (parameter, direction) if parameter.ndim == 3 else (parameter[None], direction[None])
+            wholes = (target, direction) if parameter.ndim == 3 else (target[None], direction[None])
             for matrix, move in zip(*wholes, strict=True):
                 for pair in zip(matrix.split(rows), move.split(rows), strict=True):
                     of_shape[pair[0].shape].append(pair)
@@ -200,13 +239,38 @@ class Muon(torch.optim.Optimizer):
         return stacks
 
 
+def _portions(params: Sequence[Tensor]) -> list[tuple[int, int]]:
+    """Where to cut a list so that shared-out parameters are whole in memory a few at a time; others go together."""
+    if not any(isinstance(parameter, DTensor) for parameter in params):
+        return [(0, len(params))]
+    cuts, size = [0], 0
+    for index, parameter in enumerate(params):
+        if size and size + parameter.numel() > STACK_LIMIT:
+            cuts.append(index)
+            size = 0
+        size += parameter.numel()
+    return list(itertools.pairwise([*cuts, len(params)]))
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """A tensor that is shared out, gathered on every rank; any other as it is."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def _on_all(tensor: Tensor, like: Tensor) -> DTensor:
+    """A tensor that every rank has, on the mesh of another; where it meets one that is cut, it is cut alike."""
+    assert isinstance(like, DTensor)
+    mesh = like.device_mesh
+    return DTensor.from_local(tensor, mesh, [Replicate()] * mesh.ndim, run_check=False)
+
+
 def _dealt_out(stacks: Sequence[Tensor]) -> list[Tensor]:
     """Every stack orthogonalised; several ranks do a part each, and all get the sum of the parts.
 
     What is added to a part is zeros: the result is the same to the bit as without ranks.
     """
     rank, world = place()
-    if world == 1 or any(isinstance(stack_KAB, DTensor) for stack_KAB in stacks):
+    if world == 1:
         return [orthogonalise(stack_KAB) for stack_KAB in stacks]
     load = [0] * world
     owners = {}
@@ -317,7 +381,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> OptimizerSet:
     lr = mm1_rate(decoder_size(model)) if config.lr == "mm1-law" else config.lr
     routers = {module.weight for module in model.modules() if isinstance(module, Router)}
     experts = {module.weight for module in model.modules() if isinstance(module, Experts)}
-    groups: defaultdict[tuple[bool, bool, float], list[nn.Parameter]] = defaultdict(list)
+    groups: defaultdict[tuple[bool, bool, float, DeviceMesh | None], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in named.items():
         scale = _scale(name, config.lr_scale)
         parameter.requires_grad_(scale > 0)
@@ -325,7 +389,9 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> OptimizerSet:
             hidden = is_hidden(model, name, parameter)
             by_muon = config.kind == "muon" and hidden and (parameter in experts or parameter.ndim == 2)
             # A router chooses as a head does: each of its rows stands for one expert.
-            groups[by_muon and parameter not in routers, hidden, scale].append(parameter)
+            # What lies on different meshes cannot go through one fused kernel.
+            mesh = parameter.device_mesh if isinstance(parameter, DTensor) else None
+            groups[by_muon and parameter not in routers, hidden, scale, mesh].append(parameter)
     if not groups and not problems:
         problems.append("lr_scale: every part is frozen, nothing is trained")
     if problems:
@@ -340,7 +406,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> OptimizerSet:
                 "peak": peak * scale,
                 "weight_decay": config.weight_decay if hidden else 0.0,
             }
-            for (by_muon, hidden, scale), params in groups.items()
+            for (by_muon, hidden, scale, _), params in groups.items()
             if by_muon == muon
         ]
 

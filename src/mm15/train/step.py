@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from mm15.base.batch import PackedBatch
-from mm15.dist.ranks import has_ranks
+from mm15.dist.ranks import data_group, has_ranks
+from mm15.train.gradients import clip_gradients, reduce_gradients
 from mm15.train.loss import CATEGORIES, loss_sums
 from mm15.train.optim import OptimizerSet
 from mm15.train.routing import gathered, told
@@ -52,7 +52,8 @@ def train_step(
     losses: where rows compete and balance is asked for is inside a pack.
 
     Args:
-        model: forward of a ``PackedBatch`` gives logits, targets and positions; replicated on every rank or sharded.
+        model: forward of a ``PackedBatch`` gives logits, targets and positions; replicated on every rank or
+            spread over them (``parallel.parallelise``).
         batches: this rank's micro-batches.
         clip: largest global gradient norm.
     """
@@ -73,10 +74,9 @@ def train_step(
         routings.append(output.routing)
         losses.append(sums.cross_entropy)
         by_category_K2 += sums.by_category_K2
-    _reduce_gradients(optimizer.parameters)
-    norm = torch.nn.utils.clip_grad_norm_(optimizer.parameters, clip)
+    reduce_gradients(optimizer.parameters)
+    grad_norm = clip_gradients(optimizer.parameters, clip)
     loss = float(_over_ranks(torch.stack(losses).double().sum())) / max(1, targets)
-    grad_norm = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
     skipped, suspects = "", []
     if targets == 0:
@@ -106,23 +106,7 @@ def train_step(
 
 
 def _over_ranks(values: Tensor) -> Tensor:
-    """The sum over ranks, where there are ranks."""
+    """The sum over the ranks that took other packs, where there are ranks."""
     if has_ranks():
-        dist.all_reduce(values)
+        dist.all_reduce(values, group=data_group())
     return values
-
-
-def _reduce_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Sum the gradients of replicated parameters over ranks; sharded ones (DTensor) are reduced where they are made."""
-    if not has_ranks():
-        return
-    replicated = [parameter for parameter in parameters if not isinstance(parameter, DTensor)]
-    for parameter in replicated:
-        # A rank without an image has no gradient for the encoder, yet must take part.
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-    if replicated:
-        flat = torch.cat([parameter.grad.flatten() for parameter in replicated])  # type: ignore[union-attr]
-        dist.all_reduce(flat)
-        for parameter, part in zip(replicated, flat.split([p.numel() for p in replicated]), strict=True):
-            parameter.grad = part.view_as(parameter)
