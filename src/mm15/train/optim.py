@@ -143,6 +143,8 @@ class AdaFactor(torch.optim.Optimizer):
         update /= _on_all((rms / group["clip_rms"]).clamp(min=1.0), grad)
         if group["momentum"] is not None:
             update = state["average"].lerp_(update, 1 - group["momentum"])
+        # An axis of one row on many ranks: what met a whole tensor there came out whole.
+        update = update.redistribute(placements=grad.placements)
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(update, alpha=-group["lr"])
 
