@@ -11,10 +11,11 @@ drops a row, every rank of an expert group gets as many rows, and tiles are even
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._functional_collectives import AsyncCollectiveTensor, all_to_all_single_autograd
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
+from torch.distributed.tensor._sharding_prop import ShardingPropagator
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
@@ -35,9 +37,12 @@ from mm15.model.experts import Dispatch, mix
 from mm15.model.flops import on_meta
 from mm15.model.moe import MoE
 from mm15.model.sizes import ModelConfig
+from mm15.plan.hardware import cluster_of
+from mm15.plan.planning import LargestPack, model_of
 from mm15.train.optim import build_optimizer
 from mm15.train.parallel import build_mesh, parallelise
 from mm15.train.parallel_tensor import local
+from mm15.train.recipe import load_recipe
 from mm15.train.run_config import TrainConfig
 from mm15.train.step import train_step
 
@@ -56,14 +61,29 @@ class Pack:
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """Bytes of one rank over one step. ``operations``: how many calls into torch's kernels the step made."""
+    """Bytes of one rank over one step."""
 
+    world: int
     parameters: int
     gradients: int
+    """Where the optimizer begins."""
     optimizer: int
     peak: int
     """Most that was alive at once, all of the above included."""
     operations: int
+    """How many calls into torch's kernels the step made."""
+
+    @property
+    def text(self) -> str:
+        """One line."""
+        told = {
+            "parameters": self.parameters,
+            "gradients": self.gradients,
+            "optimizer": self.optimizer,
+            "peak": self.peak,
+        }
+        sizes = ", ".join(f"{name} {size / 2**30:.2f}" for name, size in told.items())
+        return f"dry run    one step of rank 0 of {self.world}, {self.operations:,} operations: {sizes} GiB"
 
 
 class _Watched(TorchDispatchMode):
@@ -106,6 +126,13 @@ class _Watched(TorchDispatchMode):
         self.alive -= self._sizes.pop(key, 0)
 
 
+def dry_run_of(recipe: str | Path, hardware: str, largest: LargestPack, changes: Sequence[str] = ()) -> DryRun:
+    """One step of a recipe with its largest pack; see ``dry_run``."""
+    resolved = load_recipe(recipe, tuple(changes))
+    pack = Pack(largest.tokens, largest.tiles, largest.targets, largest.samples)
+    return dry_run(model_of(resolved, None), resolved.train, pack, cluster_of(hardware).count)
+
+
 def dry_run(model_config: ModelConfig, train: TrainConfig, pack: Pack, world: int) -> DryRun:
     """One step of rank 0 of ``world``, with one pack.
 
@@ -126,6 +153,7 @@ def dry_run(model_config: ModelConfig, train: TrainConfig, pack: Pack, world: in
         stack.enter_context(watched)
         stack.enter_context(_resizes_noted(watched))
         stack.enter_context(_real_meshes())
+        stack.enter_context(_shapes_unseen())
         model.to_empty(device="cpu")
         model._check_seam = lambda *_: None  # type: ignore[method-assign] # counts of contents that are not there
         for module in model.modules():
@@ -135,14 +163,14 @@ def dry_run(model_config: ModelConfig, train: TrainConfig, pack: Pack, world: in
         parameters = _bytes(model.parameters())
         batch = _batch(pack, model_config)
         # Gradients are gone after the step; what they take is seen where the optimizer begins.
-        gradients = []
+        gradients: list[int] = []
         _before(optimizer, lambda: gradients.append(_bytes(p.grad for p in model.parameters() if p.grad is not None)))
         watched.operations, watched.peak = 0, watched.alive
         # Where labels are, then where pictures are.
         watched.found[:] = [pack.targets, pack.tiles * model_config.connector.tokens]
         train_step(model, optimizer, [batch], train.optimizer.clip, train.z_loss)
         state = sum(_bytes(values.values()) for values in optimizer.state().values())
-    return DryRun(parameters, gradients[0], state, watched.peak, watched.operations)
+    return DryRun(world, parameters, gradients[0], state, watched.peak, watched.operations)
 
 
 def _before(optimizer: Any, call: Any) -> None:
@@ -178,7 +206,10 @@ def _batch(pack: Pack, config: ModelConfig) -> PackedBatch:
 
 def _even_work(moe: MoE, group: dist.ProcessGroup, x_TD: Tensor, gates_TK: Tensor, plan: Dispatch) -> Tensor:
     """``parallel_experts._work`` where every rank sends every other as many rows."""
-    ranks, pairs = dist.get_world_size(group), len(plan.row_N) // dist.get_world_size(group) * dist.get_world_size(group)
+    ranks, pairs = (
+        dist.get_world_size(group),
+        len(plan.row_N) // dist.get_world_size(group) * dist.get_world_size(group),
+    )
     even = [pairs // ranks] * ranks
     rows_GD = all_to_all_single_autograd(x_TD.index_select(0, plan.row_N[:pairs]), even, even, group)
     order_G = torch.empty(pairs, dtype=torch.long)
@@ -224,6 +255,19 @@ def _real_meshes() -> Iterator[None]:
             make(mesh, *args, **kwargs)
 
     with _instead(DeviceMesh, "__init__", real):
+        yield
+
+
+@contextmanager
+def _shapes_unseen() -> Iterator[None]:
+    """DTensor finds the shapes of results with fakes of its own, as large as the whole: they are no memory of a rank."""
+    find = ShardingPropagator._propagate_tensor_meta_non_cached
+
+    def unseen(*args: Any, **kwargs: Any) -> Any:
+        with _disable_current_modes():
+            return find(*args, **kwargs)
+
+    with _instead(ShardingPropagator, "_propagate_tensor_meta_non_cached", unseen):
         yield
 
 

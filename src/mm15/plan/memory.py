@@ -78,7 +78,9 @@ def parameters_of(config: ModelConfig) -> Parameters:
             state["adafactor"] += size / parameter.shape[-1] + size / parameter.shape[-2]
         else:
             state["adafactor"] += size
-        by_muon = is_hidden(model, name, parameter) and (is_expert or parameter.ndim == 2) and id(parameter) not in router_ids
+        by_muon = (
+            is_hidden(model, name, parameter) and (is_expert or parameter.ndim == 2) and id(parameter) not in router_ids
+        )
         state["muon"] += size if by_muon else 2 * size
         if is_expert:
             experts += size
@@ -177,7 +179,10 @@ def activation_bytes(
         "full": vision.width,
     }[kind]
     norms = 2 * qkv if decoder.qk_norm else 0
-    attention = {"none": 4 * decoder.width + (2 * qkv + norms + heads) / tensor, "selective": 2 * decoder.width + (qkv + heads) / tensor}
+    attention = {
+        "none": 4 * decoder.width + (2 * qkv + norms + heads) / tensor,
+        "selective": 2 * decoder.width + (qkv + heads) / tensor,
+    }
     inner = 0.0
     for layer in range(decoder.layers):
         moe = decoder.moe if decoder.moe is not None and decoder.moe.in_layer(layer) else None

@@ -112,7 +112,9 @@ def plan_run(
     """
     resolved, cluster = load_recipe(recipe, tuple(changes)), cluster_of(hardware)
     if resolved.stage is StageName.ENCODER:
-        raise ConfigError(["the encoder stage is not planned: it trains no decoder (mm15 describe counts its size)"], "recipe")
+        raise ConfigError(
+            ["the encoder stage is not planned: it trains no decoder (mm15 describe counts its size)"], "recipe"
+        )
     config = model_of(resolved, data)
     workload = workload_of_data(resolved, config, data) if data else workload_as_stated(resolved, config)
     found = calibrated(calibration) if calibration else None

@@ -24,7 +24,7 @@ from mm15.processor import Processor, ProcessorConfig
 from mm15.text.tokenizer import Tokenizer
 from mm15.train.recipe import Recipe
 
-MOST_DRAWS = {"data": 100_000, "stated": 32_000}
+MOST_DRAWS = {"data": 100_000, "stated": 16_000}
 """Longer runs are known by so many draws at their start: the shares are the same everywhere in the stream."""
 ENCODED = 24
 """Rows of a source that are encoded to see which share of their text is trained on."""
