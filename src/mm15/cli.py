@@ -16,6 +16,7 @@ from mm15.cli_engine import Dtype, Int8
 from mm15.cli_eval import evaluate
 from mm15.cli_export import export_bundle
 from mm15.cli_model import describe, upcycle
+from mm15.cli_plan import plan
 from mm15.cli_show import Json, aside, show
 from mm15.cli_transfer import convert_weights, import_model
 from mm15.cli_watch import Evaluate, Profile, Track, changes_of, watch
@@ -132,6 +133,7 @@ def resume(
 app.command(name="eval")(evaluate)
 app.command()(watch)
 app.command()(describe)
+app.command()(plan)
 app.command()(upcycle)
 app.command(name="import")(import_model)
 app.command()(convert_weights)

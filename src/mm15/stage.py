@@ -20,18 +20,17 @@ from mm15.build._mini_suite import build_suite
 from mm15.bundle import load_bundle, save_bundle
 from mm15.data.loader import Loader
 from mm15.data.mixture import ShareRow
-from mm15.data.planner import PackBudget, PackCost, Planner, build_planner
+from mm15.data.planner import PackBudget, PackCost, Planner, build_planner, pack_cost
 from mm15.data.source import Source, open_sources
 from mm15.dist.map import PROCESSES
 from mm15.dist.ranks import any_rank, data_place, has_ranks, is_first, local_ranks, meet, rank_device, torchrun_ranks
 from mm15.evals.during import During
 from mm15.evals.request import Request
 from mm15.io.atomic import atomic_folder, write_atomic
-from mm15.model.flops import products_per_token, tile_flops
 from mm15.model.lora import adapters, attach, merge, peft_tensors
 from mm15.model.multimodal import MultimodalModel
 from mm15.model.resize import with_tile_size
-from mm15.model.sizes import SIZES, ModelConfig, with_vocab
+from mm15.model.sizes import SIZES, with_vocab
 from mm15.processor import Processor, ProcessorConfig
 from mm15.text.template import TemplateConfig
 from mm15.text.tokenizer import Tokenizer
@@ -352,19 +351,6 @@ def _stream(recipe: Recipe, data: Path, model: MultimodalModel, processor: Proce
         cost=cost,
     )
     return planner, sources, trained
-
-
-def pack_cost(config: ModelConfig) -> PackCost:
-    """Forward FLOPs by token, squared length and tile; backward is twice that of each, where all of it is trained.
-
-    Without the head, which runs where there is a label: the size of a sample does not tell how many it has.
-    """
-    decoder = config.decoder
-    return PackCost(
-        per_token=2 * products_per_token(decoder),
-        per_square=2 * decoder.layers * decoder.heads * decoder.head_dim,
-        per_tile=tile_flops(config, config.vision.image_size),
-    )
 
 
 def _draws(recipe: Recipe, planner: Planner) -> float:

@@ -29,6 +29,8 @@ from mm15.base.errors import PlanMismatch, SkipBudgetExceeded
 from mm15.base.rng import numpy_rng
 from mm15.data.mixture import Mixture, MixtureConfig, Pool
 from mm15.data.source import Skip, Source, check_skip_rate
+from mm15.model.flops import products_per_token, tile_flops
+from mm15.model.sizes import ModelConfig
 from mm15.processor import Processor
 
 Address = tuple[int, int]
@@ -124,6 +126,10 @@ class Planner:
         """The rows of a global pack, in the order of their draws."""
         window, first = self.anchor(number)
         return self._packs(window, first)[number - first]
+
+    def pack_costs(self, number: int) -> np.ndarray:
+        """int32 ``[S, 2]``: tokens and tiles of every sample of a global pack."""
+        return np.array([self._costs[source][row] for source, row in self.pack(number)], np.int32)
 
     def anchor(self, number: int) -> tuple[int, int]:
         """The window of a pack, and the number of that window's first pack."""
@@ -304,6 +310,19 @@ def build_planner(
     fingerprints = [source.fingerprint for source in sources]
     mixed = Mixture(mixture, pools, seed)
     return Planner(mixed, costs, budget, window, fingerprints, all_skips, step_packs, cost)
+
+
+def pack_cost(config: ModelConfig) -> PackCost:
+    """Forward FLOPs by token, squared length and tile; backward is twice that of each, where all of it is trained.
+
+    Without the head, which runs where there is a label: the size of a sample does not tell how many it has.
+    """
+    decoder = config.decoder
+    return PackCost(
+        per_token=2 * products_per_token(decoder),
+        per_square=2 * decoder.layers * decoder.heads * decoder.head_dim,
+        per_tile=tile_flops(config, config.vision.image_size),
+    )
 
 
 def _too_large(source: Source, row: int, cost: np.ndarray, budget: PackBudget) -> Skip:

@@ -26,6 +26,11 @@ ALIGN = 32
 """Bucket lengths are multiples of this: the softmax kernel is up to twice as fast on whole vectors."""
 
 
+def reads_borders(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether a kernel takes the stream with its borders as it is; planning asks for it on a device that is not there."""
+    return device.type == "cuda" and dtype in (torch.float16, torch.bfloat16)
+
+
 class Bucket(NamedTuple):
     """Segments padded to one length."""
 
@@ -56,7 +61,7 @@ class Segments:
         self.window = window if window is not None and window < self.longest else None
         self.borders = torch.tensor(borders, dtype=torch.int32, device=device)
         self.buckets: list[Bucket] = []
-        self.by_borders = device.type == "cuda" and dtype in (torch.float16, torch.bfloat16)
+        self.by_borders = reads_borders(device, dtype)
         if not self.by_borders:
             self._regroup(torch.tensor(borders), lengths, device)
 
