@@ -2,9 +2,12 @@
 
     python benchmarks/plan.py --calibration runs/quickstart/pretrain runs/quickstart/continual runs/quickstart/sft
 
-Both the calibration and the runs are run folders (`mm15 train --out`, or the stages of a quickstart), of any recipes on one
-machine. Told are the median step without its wait for data, from the logs, and peak resident memory where the logs have it: what
-the calibration's process took beyond its plan is taken to be the same for the others (libraries, caches, the allocator).
+Both the calibration and the runs are run folders (`mm15 train --out`, or the stages of a quickstart), of any recipes
+on one
+machine. Told are the median step without its wait for data, from the logs, and peak resident memory where the logs
+have it: what
+the calibration's process took beyond its plan is taken to be the same for the others (libraries, caches, the
+allocator).
 """
 
 from __future__ import annotations
@@ -39,7 +42,8 @@ def main() -> None:
     if base:
         base -= plan_of_run(arguments.calibration, arguments.calibration).memory.total
     print(
-        f"calibrated on {arguments.calibration.name}\n{'run':<14} {'what':<14} {'predicted':>10} {'measured':>10} {'off by':>8}"
+        f"calibrated on {arguments.calibration.name}\n{'run':<14} {'what':<14} {'predicted':>10} {'measured':>10} "
+        f"{'off by':>8}"
     )
     for run in arguments.runs:
         plan, told = plan_of_run(run, arguments.calibration), measured(run)

@@ -1,6 +1,7 @@
 """Rates of this machine from a measured run: what its steps took against what was in them.
 
-A step takes time for its operations, at one rate, and some for everything that does not depend on what is in it (the optimizer, the
+A step takes time for its operations, at one rate, and some for everything that does not depend on what is in it (the
+optimizer, the
 launching): a line through the steps of the run, by their operations.
 """
 

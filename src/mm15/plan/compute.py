@@ -1,6 +1,7 @@
 """Floating-point operations of a training step by component. A multiply-add counts as two.
 
-Counted is what the mathematics needs: attention over the pairs that are seen, no padding, no word table, no recomputation (that is
+Counted is what the mathematics needs: attention over the pairs that are seen, no padding, no word table, no
+recomputation (that is
 told apart). Backward is twice forward: one product for the input's gradient, one for the weight's.
 """
 
@@ -38,7 +39,8 @@ class Work:
         return 3 * self.forward
 
     def again(self, checkpointing: str) -> float:
-        """What is computed a second time on the way back: with ``full`` checkpointing all blocks of encoder and decoder,
+        """What is computed a second time on the way back: with ``full`` checkpointing all blocks of encoder and
+        decoder,
         with ``selective`` only what is no matrix product, which is next to nothing."""
         return self.vision + self.decoder if checkpointing == "full" else 0.0
 

@@ -1,11 +1,14 @@
 """A dry run: one rank of many takes one real step, without memory, without the others, without the device.
 
-Tensors are fake (shapes without contents), collective calls go to torch's fake process group, and everything else is the code of
+Tensors are fake (shapes without contents), collective calls go to torch's fake process group, and everything else is
+the code of
 training: the model is built, spread over ranks by ``parallelise``, and ``train_step`` runs forward, backward and the
 optimizer. What is alive at any moment is added up, storage by storage.
 
-Where contents decide shapes, the dry run decides: labels and picture positions are as many as the pack is said to have, no expert
-drops a row, every rank of an expert group gets as many rows, and tiles are even already. Attention takes the path of a GPU.
+Where contents decide shapes, the dry run decides: labels and picture positions are as many as the pack is said to
+have, no expert
+drops a row, every rank of an expert group gets as many rows, and tiles are even already. Attention takes the path of a
+GPU.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +202,7 @@ def _batch(pack: Pack, config: ModelConfig) -> PackedBatch:
         positions_T=torch.empty(pack.tokens, dtype=torch.long),
         borders=tuple(even),
         tiles_NCHW=torch.empty(pack.tiles, 3, side, side, dtype=torch.uint8),
-        tile_counts=tuple(b - a for a, b in zip(tiles, tiles[1:], strict=False)),
+        tile_counts=tuple(b - a for a, b in pairwise(tiles)),
         image_token=config.image_token,
         tokens_per_tile=config.connector.tokens,
     )
@@ -260,7 +264,8 @@ def _real_meshes() -> Iterator[None]:
 
 @contextmanager
 def _shapes_unseen() -> Iterator[None]:
-    """DTensor finds the shapes of results with fakes of its own, as large as the whole: they are no memory of a rank."""
+    """DTensor finds the shapes of results with fakes of its own, as large as the whole: they are no memory of a
+    rank."""
     find = ShardingPropagator._propagate_tensor_meta_non_cached
 
     def unseen(*args: Any, **kwargs: Any) -> Any:
@@ -284,7 +289,8 @@ def _instead(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 @contextmanager
 def _as_on_gpu() -> Iterator[None]:
-    """Attention as on a GPU (fake tensors of this process are called CPU tensors: its torch may know no other device)."""
-    with _instead(attention, "reads_borders", lambda device, dtype: True):
-        with _instead(torch.cuda, "is_available", lambda: False):
-            yield
+    """Attention as on a GPU (fake tensors of this process are called CPU tensors: its torch may know no other
+    device)."""
+    on_gpu = _instead(attention, "reads_borders", lambda device, dtype: True)
+    with on_gpu, _instead(torch.cuda, "is_available", lambda: False):
+        yield

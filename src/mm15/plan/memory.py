@@ -1,6 +1,7 @@
 """Bytes that one rank holds at the height of a step, part by part.
 
-Weights, gradients and optimizer state follow from shapes alone. Activations are what autograd keeps between forward and backward,
+Weights, gradients and optimizer state follow from shapes alone. Activations are what autograd keeps between forward
+and backward,
 counted by hand from the layers (a test counts them by running); the rest is what is alive for a moment. The allocator's
 fragments are not in it: a tenth of the device is left free for them and for the runtime.
 """
@@ -140,7 +141,8 @@ def memory_of(
         state += dense + experts
     gathered = 0.0
     if parallel.shard != "none":
-        # Two units are there at once, the next one being fetched; their gradients too, before they are summed and shared out.
+        # Two units are there at once, the next one being fetched; their gradients too, before they are summed and
+        # shared out.
         unit = counts.largest_group / tensor + counts.largest_experts / axes["experts"]
         gathered = 2 * unit * size + unit * (size + FP32)
     elif world > 1:
@@ -171,7 +173,8 @@ def activation_bytes(
     kind, tensor = parallel.checkpointing, parallel.tensor
     heads = decoder.heads * decoder.head_dim
     qkv = (decoder.heads + 2 * decoder.kv_heads) * decoder.head_dim
-    # Per position of a block, in elements. Norms keep input and their result, products their input, attention its q, k, v and
+    # Per position of a block, in elements. Norms keep input and their result, products their input, attention its q,
+    # k, v and
     # output, the feed-forward network gate, up, activation and product; quick GELU the input and the sigmoid.
     eye = {
         "none": 4 * vision.width + 3 * vision.width + vision.width + 4 * vision.mlp_width,

@@ -135,7 +135,8 @@ def plan_of(
     if recipe.train.accumulation % max(1, ways):
         raise ConfigError(
             [
-                f"train.accumulation {recipe.train.accumulation} is no multiple of the {ways} ranks that take different "
+                f"train.accumulation {recipe.train.accumulation} is no multiple of the {ways} ranks that take "
+                f"different "
                 f"packs: change it, or the number of devices"
             ],
             "recipe",
@@ -204,7 +205,7 @@ def _operations_of(told: Measured) -> np.ndarray:
     planned = workload_of_data(told.recipe, config, told.data)
     pairs = planned.pairs_P.sum() / planned.tokens_P.sum()
     rows = zip(told.tokens, told.tiles, told.targets, strict=True)
-    return np.array([work_of(config, told.recipe.split.tile, t, n, t * pairs, l).training for t, n, l in rows])
+    return np.array([work_of(config, told.recipe.split.tile, t, n, t * pairs, g).training for t, n, g in rows])
 
 
 def _total(config: ModelConfig, tile: int, workload: Workload) -> Work:
@@ -215,7 +216,8 @@ def _total(config: ModelConfig, tile: int, workload: Workload) -> Work:
 def _seconds(step_flops: float, cluster: Cluster, calibration: Calibration | None) -> tuple[float, str]:
     device = cluster.device
     if calibration is not None:
-        told = f"{calibration.rate / 1e12:.3g} TFLOP/s and {calibration.idle:.3f} s a step, measured over {calibration.steps} "
+        told = f"{calibration.rate / 1e12:.3g} TFLOP/s and {calibration.idle:.3f} s a step, measured over "
+        f"{calibration.steps} "
         return step_flops / calibration.rate + calibration.idle, f"{told}steps of {calibration.run}"
     speed = device.bf16_tflops * 1e12 * device.mfu * cluster.count
     told = f"{device.mfu:.0%} of {device.bf16_tflops:g} TFLOP/s a device: an assumption, not measured"

@@ -23,18 +23,22 @@ def text_of(plan: Plan) -> str:
     total = plan.training + plan.again
     lines = [
         f"{plan.recipe} on {plan.hardware} ({plan.parallel})",
-        f"workload   {plan.steps:,} steps, {plan.packs:,} packs, {short(plan.samples)} samples ({plan.samples_per_step:,.0f} a step), "
+        f"workload   {plan.steps:,} steps, {plan.packs:,} packs, {short(plan.samples)} samples "
+        f"({plan.samples_per_step:,.0f} a step), "
         f"{short(plan.tokens)} tokens, {short(plan.tiles)} tiles, {short(plan.targets)} targets",
         f"           from {plan.origin}",
-        f"packs      {plan.fill[0]:.1%} of their tokens and {plan.fill[1]:.1%} of their tiles are used; largest: number "
-        f"{plan.largest.number} with {plan.largest.tokens:,} tokens, {plan.largest.tiles} tiles, {plan.largest.samples} samples",
+        f"packs      {plan.fill[0]:.1%} of their tokens and {plan.fill[1]:.1%} of their tiles are used; largest: "
+        f"number "
+        f"{plan.largest.number} with {plan.largest.tokens:,} tokens, {plan.largest.tiles} tiles, "
+        f"{plan.largest.samples} samples",
         f"FLOPs      {short(plan.training)}, forward and backward: "
         + ", ".join(f"{name} {3 * value / plan.training:.1%}" for name, value in plan.work.items())
         + (f"; {short(plan.again)} again for checkpointing" if plan.again else ""),
         "memory     "
         + ", ".join(f"{name} {value / GIB:.2f}" for name, value in asdict(plan.memory).items())
         + f" GiB a rank; {plan.memory.total / GIB:.1f} of {plan.memory_limit / GIB:.0f} that may be filled",
-        f"time       {plan.step_seconds:.3f} s a step, {plan.hours:,.1f} h, {plan.device_hours:,.0f} device hours at {plan.rate}",
+        f"time       {plan.step_seconds:.3f} s a step, {plan.hours:,.1f} h, {plan.device_hours:,.0f} device hours "
+        f"at {plan.rate}",
         f"           ranks differ by {plan.imbalance - 1:.1%} in what they do; operations a second over all: "
         f"{short(total / max(plan.hours * 3600, 1e-9))}",
         f"cost       {plan.cost:,.0f} USD, {plan.kwh:,.0f} kWh for the devices alone",

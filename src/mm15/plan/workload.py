@@ -187,9 +187,20 @@ def _counted(
         targets = (of * (tokens - tiles * per_tile)).sum()
         rows.append((tokens.sum(), tiles.sum(), len(lengths), pairs, targets))
     columns = np.array(rows, float).T
-    whole = [column.astype(np.int64) for column in columns[:4]]
+    tokens_P, tiles_P, samples_P, pairs_P = (column.astype(np.int64) for column in columns[:4])
     draws = columns[2].sum() * packs / len(rows)
-    return Workload(origin, *whole, columns[4], packs, accumulation, planner.budget, tuple(shares(draws)))
+    return Workload(
+        origin=origin,
+        tokens_P=tokens_P,
+        tiles_P=tiles_P,
+        samples_P=samples_P,
+        pairs_P=pairs_P,
+        targets_P=columns[4],
+        packs=packs,
+        accumulation=accumulation,
+        budget=planner.budget,
+        shares=tuple(shares(draws)),
+    )
 
 
 def _trained_share(source: Source, processor: Processor) -> float:

@@ -46,7 +46,8 @@ def test_forward_and_backward_are_what_torch_counts():
     vision = CONFIG.vision
     first = 2 * TILES * vision.num_patches * 3 * vision.patch_size**2 * vision.width
     counts = counter.get_flop_counts()["Global"]
-    # torch counts the way back through a depthwise convolution as if every channel met every other: twice forward is right.
+    # torch counts the way back through a depthwise convolution as if every channel met every other: twice forward is
+    # right.
     forth, back = (counts[op] for op in (torch.ops.aten.convolution, torch.ops.aten.convolution_backward))
     assert counter.get_total_flops() - back + 2 * forth == work.training - first
 
