@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from mm15.base.errors import ConfigError, MM15Error
 from mm15.dist.map import PROCESSES
-from mm15.dist.ranks import any_rank, has_ranks, is_first, local_ranks, place
+from mm15.dist.ranks import any_rank, has_ranks, is_first, local_ranks, place, take_from_slurm
 
 
 def tell(folder: Path) -> None:
@@ -66,3 +66,19 @@ def test_an_error_of_this_rank_ends_the_others():
 
 def wait_for_others() -> None:
     dist.all_reduce(torch.zeros(1))
+
+
+def test_slurm_tells_a_task_its_place():
+    told = {"SLURM_NTASKS": "16", "SLURM_PROCID": "9", "SLURM_LOCALID": "1", "SLURM_JOB_ID": "123456"}
+    with pytest.raises(MM15Error, match="MASTER_ADDR"):
+        take_from_slurm(dict(told))
+    environment = {**told, "SLURM_LAUNCH_NODE_IPADDR": "10.0.0.1"}
+    take_from_slurm(environment)
+    found = {name: environment[name] for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")}
+    assert found == {
+        "RANK": "9", "WORLD_SIZE": "16", "LOCAL_RANK": "1", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "23456"
+    }  # fmt: skip
+    for alone in ({"RANK": "0", **environment}, {"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}, {}):
+        before = dict(alone)
+        take_from_slurm(alone)
+        assert alone == before
