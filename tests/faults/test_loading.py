@@ -15,7 +15,7 @@ from mm15.data.loader import Loader
 from mm15.data.mixture import MixtureConfig
 from mm15.data.planner import PackBudget, Planner, build_planner
 from mm15.data.source import Source, open_sources
-from mm15.train.log import _memory
+from mm15.train.machine import memory
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
@@ -46,11 +46,11 @@ def test_memory_and_files_stay_the_same_over_fifty_thousand_steps(tmp_path: Path
     loader = Loader(planner, sources, small_processor())
     for _ in range(5_000):
         next(loader)
-    before, files = _memory(), len(os.listdir("/proc/self/fd"))
+    before, files = memory()["rss"], len(os.listdir("/proc/self/fd"))
     for _ in range(45_000):
         number, batch = next(loader)
     assert number == 49_999 and batch.num_samples
-    growth = _memory() / before - 1
+    growth = memory()["rss"] / before - 1
     assert growth < 0.02
     assert len(os.listdir("/proc/self/fd")) == files
     figure("50,000 loader steps", "1", f"resident memory {growth:+.2%} after the first 5,000; open files the same")

@@ -27,7 +27,7 @@ ALIGN = 32
 
 
 def reads_borders(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether a kernel takes the stream with its borders as it is; planning asks for it on a device that is not there."""
+    """Whether a kernel takes the stream with its borders as it is; planning asks of devices that are not there."""
     return device.type == "cuda" and dtype in (torch.float16, torch.bfloat16)
 
 
