@@ -37,6 +37,13 @@ SPREAD = {
     "full, experts": (ParallelConfig(shard="full", experts=2), True),
     "replicated": (ParallelConfig(), False),
 }
+OF_FOUR = {
+    "hybrid": (ParallelConfig(shard="hybrid", shard_size=2), False),
+    "full, tensor": (ParallelConfig(shard="full", tensor=2), False),
+    "hybrid, experts": (ParallelConfig(shard="hybrid", shard_size=2, experts=2), True),
+    "hybrid, tensor": (ParallelConfig(shard="hybrid", shard_size=2, tensor=2), False),
+    "full, experts of two": (ParallelConfig(shard="full", experts=2), True),
+}
 ROWS = {"one row": (1, 6), "one row of one": (1, 1), "one expert": (1, 4, 3), "three rows": (3, 4), "one number": (1,)}
 
 
@@ -94,16 +101,31 @@ def adafactor_moves(shared: bool) -> dict[str, Tensor]:
     return {name: whole(parameter).detach() for name, parameter in parameters.items()}
 
 
-def work(rank: int, folder: Path) -> None:
-    join(rank, 2, folder)
+def from_seed(cases: dict[str, tuple[ParallelConfig, bool]]) -> dict[Any, Any]:
+    """Bytes, whole weights and steps of models whose parts were made from the seed."""
     told: dict[Any, Any] = {}
-    for name, (config, moe) in SPREAD.items():
+    for name, (config, moe) in cases.items():
         empty = on_meta(MOE_CONFIG if moe else CONFIG)
         with Alive() as alive:
             model, optimizer = start_by_parts(empty, FreshWeights(empty, 0), config, "adamw")
         told["bytes", name] = {"peak": alive.peak, **sizes(model)}
         told["weights", name] = full_weights(model)
         told["steps", name] = steps_of(model, optimizer, range(2))
+    return told
+
+
+def four(rank: int, folder: Path) -> None:
+    join(rank, 4, folder)
+    told = from_seed(OF_FOUR)
+    told["adafactor"] = adafactor_moves(True)
+    torch.save(told, folder / f"{rank}")
+    leave()
+
+
+def work(rank: int, folder: Path) -> None:
+    join(rank, 2, folder)
+    told: dict[Any, Any] = {}
+    told |= from_seed(SPREAD)
     for name, recipe in bundles().items():
         begun = start_of(recipe, folder, folder / "bundle", in_memory=False)
         assert begun.weights is not None
@@ -189,3 +211,17 @@ def test_adafactor_moves_what_has_fewer_rows_than_ranks(told):
         for name, value in expected.items():
             assert told[rank]["adafactor"][name].shape == ROWS[name]
             torch.testing.assert_close(told[rank]["adafactor"][name], value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_four_ranks_start_by_parts(tmp_path):
+    spawn(four, (tmp_path,), nprocs=4)
+    told = [torch.load(tmp_path / f"{rank}") for rank in range(4)]
+    for name, (_, moe) in OF_FOUR.items():
+        assert same(told[0]["weights", name], new_model(moe).state_dict()), name
+        expected = series(None, moe=moe, steps=2)
+        for rank in range(4):
+            assert told[rank]["steps", name][1][0] == pytest.approx(expected[1][0], rel=1e-6), name
+            assert told[rank]["bytes", name]["peak"] < 0.9 * told[rank]["bytes", name]["whole"], name
+    for name, value in adafactor_moves(False).items():
+        torch.testing.assert_close(told[3]["adafactor"][name], value, rtol=1e-5, atol=1e-6)
