@@ -20,6 +20,7 @@ from mm15.train.parallel import build_mesh, parallelise
 from mm15.train.parallel_config import ParallelConfig
 from mm15.train.run_config import OptimizerConfig
 from mm15.train.step import train_step
+from mm15.train.weights import Weights, fill
 from training_fixture import CONFIG, random_pack, random_sample
 
 MOE_CONFIG = ModelConfig.model_validate(
@@ -56,6 +57,15 @@ def start(config: ParallelConfig | None, kind: Any, moe: bool = False) -> tuple[
     if config is not None:
         parallelise(model, config, build_mesh(config))
     return model, build_optimizer(model, OptimizerConfig(kind=kind, lr=2e-3, weight_decay=0.1))
+
+
+def start_by_parts(
+    empty: MultimodalModel, weights: Weights, config: ParallelConfig, kind: Any
+) -> tuple[MultimodalModel, OptimizerSet]:
+    """A model that is on the meta device until every rank reads its part, and its optimizer."""
+    parallelise(empty, config, build_mesh(config))
+    fill(empty, weights, torch.device("cpu"))
+    return empty, build_optimizer(empty, OptimizerConfig(kind=kind, lr=2e-3, weight_decay=0.1))
 
 
 def series(config: ParallelConfig | None, kind: str = "adamw", moe: bool = False, steps: int = 3) -> list[list[float]]:

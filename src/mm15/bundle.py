@@ -98,16 +98,14 @@ def load_bundle(folder: str | Path, device: torch.device | str = "cpu", dtype: t
 
     Args:
         folder: a bundle, or a run folder with ``bundle/`` inside.
-        device: where the parameters go.
+        device: where the parameters go; ``meta`` checks everything and leaves them in the file.
         dtype: of the parameters (routers of experts: fp32 always); None keeps that of the file.
 
     Raises:
         BundleError: one error that lists everything that is wrong: missing, damaged or unknown files, pickles, an
             unknown format, every missing, extra or misshapen tensor, a processor of another model.
     """
-    folder = Path(folder)
-    if not (folder / MANIFEST).exists() and (folder / "bundle" / MANIFEST).exists():
-        folder = folder / "bundle"
+    folder = bundle_folder(folder)
     files, extra, problems = _read_manifest(folder)
     problems += _damage(folder, files)
     weights = [folder / name for name in _weight_files(files) if name != INDEX]
@@ -145,6 +143,13 @@ def load_bundle(folder: str | Path, device: torch.device | str = "cpu", dtype: t
                 state[name] = tensor.to(device, kept or tensor.dtype, copy=True)
     model.load_state_dict(state, strict=True, assign=True)
     return Bundle(model, processor, recipe, extra)
+
+
+def bundle_folder(folder: str | Path) -> Path:
+    """The bundle itself, where a run folder is given that has one."""
+    folder = Path(folder)
+    inner = folder / "bundle"
+    return inner if not (folder / MANIFEST).exists() and (inner / MANIFEST).exists() else folder
 
 
 def _read_manifest(folder: Path) -> tuple[dict[str, Any], dict[str, Any], list[str]]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mm15.base.config import fingerprint, load, to_yaml
 from mm15.base.errors import ConfigError
 from mm15.build._mini_suite import build_suite
-from mm15.bundle import load_bundle, save_bundle
+from mm15.bundle import save_bundle
 from mm15.data.loader import Loader
 from mm15.data.mixture import ShareRow
 from mm15.data.planner import PackBudget, PackCost, Planner, build_planner, pack_cost
@@ -27,19 +27,16 @@ from mm15.dist.ranks import any_rank, data_place, has_ranks, is_first, local_ran
 from mm15.evals.during import During
 from mm15.evals.request import Request
 from mm15.io.atomic import atomic_folder, write_atomic
-from mm15.model.lora import adapters, attach, merge, peft_tensors
+from mm15.model.lora import adapters, merge, peft_tensors
 from mm15.model.multimodal import MultimodalModel
-from mm15.model.resize import with_tile_size
-from mm15.model.sizes import SIZES, with_vocab
-from mm15.processor import Processor, ProcessorConfig
-from mm15.text.template import TemplateConfig
-from mm15.text.tokenizer import Tokenizer
+from mm15.processor import Processor
 from mm15.train.encoder import DenseProcessor, EncoderModel, LabelSet, word_ids
 from mm15.train.loop import Hook, TrainReport, train
 from mm15.train.parallel import build_mesh
 from mm15.train.recipe import Recipe, StageName, load_recipe
 from mm15.train.run_config import LoraConfig
 from mm15.train.sharded import full_weights, is_shared_out
+from mm15.train.start import Start, by_parts, start_of
 
 RECIPE, ORIGIN, SHARES, LOG = "recipe.yaml", "run.json", "shares.json", "log.jsonl"
 SUITE, ADAPTER = "mini-suite", "adapter"
@@ -77,6 +74,8 @@ def start_stage(
         data: folder that source paths start from.
         init: bundle to start from; without one the model is made new from ``recipe.size``.
         changes: ``a.b=value`` strings.
+        hooks: called by this process's rank alone where others are started from here (``recipe.ranks``): a hook must
+            not compute with a model that is shared out, which takes all ranks.
 
     Raises:
         ConfigError: the recipe, data or folder is wrong; everything at once.
@@ -113,8 +112,8 @@ def resume_stage(run: str | Path, accept_plan: bool = False, hooks: Sequence[Hoo
 def mixture_of(recipe: str | Path, data: str | Path, changes: Sequence[str] = ()) -> tuple[list[dict[str, Any]], str]:
     """The share table of a recipe without training: rows, and the same as text."""
     resolved = load_recipe(recipe, tuple(changes))
-    model, processor = _start(resolved, Path(data), None)
-    planner, _, _ = _stream(resolved, Path(data), model, processor)
+    begun = start_of(resolved, Path(data), None, in_memory=False)
+    planner, _, _ = _stream(resolved, Path(data), begun)
     rows = _shares(resolved, planner)
     return [asdict(row) for row in rows], share_text(rows)
 
@@ -138,11 +137,11 @@ def _run(
     accept_plan: bool = False,
     hooks: Sequence[Hook] = (),
 ) -> StageResult:
-    model, processor = _start(recipe, Path(origin["data"]), origin["init"])
+    begun = start_of(recipe, Path(origin["data"]), origin["init"], in_memory=not by_parts(recipe))
     # The other ranks, of torchrun or started below, find the costs that the first has just written.
     if not is_first():
         meet()
-    stream = _stream(recipe, Path(origin["data"]), model, processor)
+    stream = _stream(recipe, Path(origin["data"]), begun)
     if is_first():
         meet()
     planner = stream[0]
@@ -151,21 +150,22 @@ def _run(
     if is_first():
         print(share_text(rows), flush=True)
         write_atomic(out / SHARES, json.dumps([asdict(row) for row in rows], indent=1))
-    _evaluation(recipe, out, Path(origin["data"]), processor)  # what is wrong with it shows before any rank starts
+    _evaluation(recipe, out, Path(origin["data"]), begun.processor)  # what is wrong shows before any rank starts
     ranks = _local_ranks(recipe)
     work = local_ranks(ranks, PROCESSES, _other_rank, recipe, out, origin, resume, accept_plan)
     with work if ranks > 1 else nullcontext():
-        report, weights = _train(recipe, out, origin, stream, model, processor, resume, accept_plan, hooks)
+        report, weights = _train(recipe, out, origin, stream, begun, resume, accept_plan, hooks)
     if is_first() and report.status == "finished":
+        model = begun.model
         if recipe.train.lora:
             if weights is not None:  # shared out over ranks: put together again
-                model, _ = _start(recipe, Path(origin["data"]), origin["init"])
+                model = start_of(recipe, Path(origin["data"]), origin["init"], in_memory=False).model
                 model.load_state_dict(weights, assign=True)
                 weights = None
             _save_adapters(out / ADAPTER, model, recipe.train.lora)
             merge(model)
         extra = {"stage": recipe.stage.value, "steps": report.step, "recipe_hash": fingerprint(recipe)}
-        save_bundle(out / "bundle", model, processor, recipe.model_dump(mode="json"), extra, weights)
+        save_bundle(out / "bundle", model, begun.processor, recipe.model_dump(mode="json"), extra, weights)
     elif is_first():
         print(f"stopped after step {report.step} of {report.steps}; everything is saved. Go on with: mm15 resume {out}")
     meet()  # Whoever returns finds the bundle, on every rank.
@@ -198,9 +198,9 @@ def _local_ranks(recipe: Recipe) -> int:
 
 
 def _other_rank(recipe: Recipe, out: Path, origin: dict[str, Any], resume: bool, accept_plan: bool) -> None:
-    model, processor = _start(recipe, Path(origin["data"]), origin["init"])
-    stream = _stream(recipe, Path(origin["data"]), model, processor)
-    _train(recipe, out, origin, stream, model, processor, resume, accept_plan)
+    begun = start_of(recipe, Path(origin["data"]), origin["init"], in_memory=not by_parts(recipe))
+    stream = _stream(recipe, Path(origin["data"]), begun)
+    _train(recipe, out, origin, stream, begun, resume, accept_plan)
 
 
 def _evaluation(recipe: Recipe, out: Path, data: Path, processor: Processor) -> list[Hook]:
@@ -223,8 +223,7 @@ def _train(
     out: Path,
     origin: dict[str, Any],
     stream: Stream,
-    model: MultimodalModel,
-    processor: Processor,
+    begun: Start,
     resume: bool,
     accept_plan: bool,
     hooks: Sequence[Hook] = (),
@@ -234,7 +233,7 @@ def _train(
     parallel = recipe.train.parallel
     if has_ranks():
         build_mesh(parallel)
-    if parallel.shard == "none":
+    if begun.weights is None and parallel.shard == "none":
         trained.module.to(rank_device())
     rank, world = data_place()
     cache_mb = recipe.cache_mb // world
@@ -255,13 +254,14 @@ def _train(
             out,
             resume=resume,
             accept_plan=accept_plan,
-            hooks=[*hooks, *_evaluation(recipe, out, Path(origin["data"]), processor)],
+            hooks=[*hooks, *_evaluation(recipe, out, Path(origin["data"]), begun.processor)],
             name=recipe.name,
             sources=[source.name for source in recipe.sources],
             longest=recipe.max_tokens,
+            weights=begun.weights,
         )
-    needs_gathering = is_shared_out(model) and report.status == "finished"
-    return report, full_weights(model) if needs_gathering else None
+    needs_gathering = is_shared_out(begun.model) and report.status == "finished"
+    return report, full_weights(begun.model) if needs_gathering else None
 
 
 def _result(recipe: Recipe, report: TrainReport, out: Path) -> StageResult:
@@ -278,44 +278,6 @@ def _result(recipe: Recipe, report: TrainReport, out: Path) -> StageResult:
     )
 
 
-def _start(recipe: Recipe, data: Path, init: str | Path | None) -> tuple[MultimodalModel, Processor]:
-    """The model to begin with, and the processor of this stage."""
-    if init is not None:
-        bundle = load_bundle(init, dtype=torch.float32)  # an imported bundle may be kept in bfloat16
-        model, tokenizer, template = bundle.model, bundle.processor.tokenizer, bundle.processor.config.template
-        if recipe.split.tile != model.config.vision.image_size:
-            model = with_tile_size(model, recipe.split.tile)
-    else:
-        template = TemplateConfig()
-        path = data / recipe.tokenizer
-        if not path.is_file():
-            raise ConfigError(
-                [
-                    f"tokenizer: no such file: {path} (give --set tokenizer=FILE, the tokenizer.json of a bundle; for "
-                    "training --from BUNDLE; or build the data first)"
-                ],
-                "recipe",
-            )
-        tokenizer = Tokenizer.from_file(path)
-        size = with_vocab(SIZES[recipe.size], tokenizer.vocab_size, tokenizer.special(template.image))
-        if recipe.split.tile != size.vision.image_size:
-            raise ConfigError(
-                [f"split.tile is {recipe.split.tile}, size {recipe.size} sees {size.vision.image_size} px"]
-            )
-        model = MultimodalModel(size)
-        model.init_weights(recipe.seed)
-    if recipe.train.lora:
-        attach(model, recipe.train.lora.targets, recipe.train.lora.rank, recipe.train.lora.alpha, recipe.seed)
-    config = ProcessorConfig(
-        split=recipe.split,
-        answer_split=recipe.answer_split,
-        tokens_per_tile=model.config.connector.tokens,
-        template=template,
-        max_tokens=recipe.max_tokens,
-    )
-    return model, Processor(config, tokenizer)
-
-
 @dataclass(frozen=True, slots=True)
 class Trained:
     """What the loop trains and what encodes its samples: the whole model, or the encoder with its dense head."""
@@ -328,7 +290,8 @@ Stream = tuple[Planner, list[Source], Trained]
 """What a stage reads and what it trains."""
 
 
-def _stream(recipe: Recipe, data: Path, model: MultimodalModel, processor: Processor) -> Stream:
+def _stream(recipe: Recipe, data: Path, begun: Start) -> Stream:
+    model, processor = begun.model, begun.processor
     sources = open_sources(recipe.sources, data)
     trained, cost = Trained(model, processor), pack_cost(model.config)
     if recipe.stage is StageName.ENCODER:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -57,6 +57,10 @@ class SavedTensors:
     def read(self, name: str) -> Tensor:
         """One tensor, a view of the mapped file: copy it to keep it."""
         return self._files[self._file_of[name]].get_tensor(name)
+
+    def read_part(self, name: str, place: Sequence[slice]) -> Tensor:
+        """``read(name)[place]``, of which nothing else is read; no axis may be empty."""
+        return self._files[self._file_of[name]].get_slice(name)[tuple(place)]
 
     def _paths(self) -> list[Path]:
         if self.place.is_file():

@@ -53,7 +53,7 @@ def _add(layer: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Ten
 
 
 def attach(model: nn.Module, targets: Sequence[str], rank: int, alpha: float, seed: int) -> list[str]:
-    """Give every linear layer that a target names an adapter; their names.
+    """Give every linear layer that a target names an adapter; their names. On the meta device none is started.
 
     Args:
         targets: starts of module names (``decoder``) or patterns with ``*`` (``decoder.blocks.*.attention.*``).
@@ -80,7 +80,8 @@ def attach(model: nn.Module, targets: Sequence[str], rank: int, alpha: float, se
     for name, layer in chosen.items():
         adapter = Adapter(layer, rank, alpha)
         layer.add_module(CHILD, adapter)
-        adapter.start(seed, name)
+        if not layer.weight.is_meta:
+            adapter.start(seed, name)
     return list(chosen)
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from mm15.train.sharded import on_all, whole
+from mm15.train.parallel_tensor import local
+from mm15.train.sharded import part_for, whole
 
 
 class AdaFactor(torch.optim.Optimizer):
@@ -68,25 +69,34 @@ class AdaFactor(torch.optim.Optimizer):
     def _move_sharded(
         self, parameter: Tensor, grad: DTensor, state: Mapping[str, Tensor], fresh: float, group: Mapping[str, Any]
     ) -> None:
-        """The same of a parameter that is shared out: its means are those of the whole."""
+        """The same of a parameter that is shared out: its means are those of the whole.
+
+        Sums are DTensors, everything else is done on this rank's part by itself: an axis of fewer rows than ranks is
+        cut too, and there DTensor's own broadcasting would gather what it cannot write back.
+        """
+        assert isinstance(parameter, DTensor)
         square = grad.square().add_(group["eps"])
         axes = (1, 2) if grad.ndim == 3 else tuple(range(grad.ndim))
         count = math.prod(grad.shape[axis] for axis in axes)
+        mine, here = grad.to_local(), parameter.to_local()
         if grad.ndim in (2, 3):
             row, col = state["row"], state["col"]
             row.lerp_(whole(square.sum(dim=-1, keepdim=True)) / grad.shape[-1], fresh)
             col.lerp_(whole(square.sum(dim=-2, keepdim=True)) / grad.shape[-2], fresh)
             scale = (row / row.mean(dim=-2, keepdim=True)).rsqrt()
-            update = grad * on_all(scale, grad) * on_all(col.rsqrt(), grad)
+            update = mine * part_for(scale, grad) * part_for(col.rsqrt(), grad)
         else:
-            state["square"].lerp_(square, fresh)
-            update = grad * state["square"].rsqrt()
-        rms = (whole(update.square().sum(dim=axes, keepdim=True)) / count).sqrt()
-        update /= on_all((rms / group["clip_rms"]).clamp(min=1.0), grad)
+            full = local(state["square"]).lerp_(square.to_local(), fresh)
+            update = mine * full.rsqrt()
+        squares = DTensor.from_local(
+            update.square(), grad.device_mesh, grad.placements, run_check=False, shape=grad.shape, stride=grad.stride()
+        )
+        rms = (whole(squares.sum(dim=axes, keepdim=True)) / count).sqrt()
+        update /= part_for((rms / group["clip_rms"]).clamp(min=1.0), grad)
         if group["momentum"] is not None:
-            update = state["average"].lerp_(update, 1 - group["momentum"])
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.add_(update, alpha=-group["lr"])
+            update = local(state["average"]).lerp_(update, 1 - group["momentum"])
+        here.mul_(1 - group["lr"] * group["weight_decay"])
+        here.add_(update, alpha=-group["lr"])
 
     def _move_one(
         self, parameter: Tensor, grad: Tensor, state: Mapping[str, Tensor], fresh: float, group: Mapping[str, Any]

@@ -27,6 +27,7 @@ from mm15.train.run_config import TrainConfig
 from mm15.train.saving import Saver
 from mm15.train.step import train_step
 from mm15.train.watch import Watch
+from mm15.train.weights import Weights, fill
 
 
 class Batches(Protocol):
@@ -87,6 +88,7 @@ def train(
     name: str = "train",
     sources: Sequence[str] = (),
     longest: int | None = None,
+    weights: Weights | None = None,
 ) -> TrainReport:
     """Train in place. Checkpoints, ``log.jsonl`` and ``report.html`` go to the run folder.
 
@@ -106,6 +108,7 @@ def train(
         on_log: called with the record of every step that is shown.
         sources: names of the sources whose losses are told, the same on every rank.
         longest: most tokens of a sample, where the largest pack is rehearsed.
+        weights: of a model on the meta device, of which every rank reads its part.
 
     Raises:
         ConfigError: the folder holds another run's checkpoints and ``resume`` is off, the optimizer config is wrong, or
@@ -117,11 +120,13 @@ def train(
     """
     packs_here = packs_per_rank(config)
     # What is shared out may be too large for one device: it gets there part by part.
-    device = next(model.parameters()).device if config.parallel.shard == "none" else rank_device()
+    device = next(model.parameters()).device if weights is None and config.parallel.shard == "none" else rank_device()
     if device.type == "cpu":
         keep_freed_memory()
     model.compute_dtype = compute_dtype(config, device)  # type: ignore[assignment]
     parallelise(model, config.parallel, mesh=layout())
+    if weights is not None:
+        fill(model, weights, device)
     optimizer = build_optimizer(model, config.optimizer)
     start = _restore(model, optimizer, loader, folder / "checkpoints", accept_plan) if resume else _fresh(folder)
     model.train()

@@ -51,9 +51,10 @@ def build_mesh(config: ParallelConfig, world: int | None = None) -> DeviceMesh:
 def parallelise(model: nn.Module, config: ParallelConfig, mesh: DeviceMesh | None = None) -> None:
     """Spread a model over the ranks of a mesh; without ranks only checkpointing and compiling remain.
 
-    Call it once, after the weights are there and ``compute_dtype`` is set, and before the optimizer is built:
-    parameters become ``DTensor``. They stay fp32, are gathered in the dtype of the computation, and gradients are
-    summed in fp32, not averaged: the loss is divided by the targets of all ranks already.
+    Call it once, with ``compute_dtype`` set, and before the optimizer is built: parameters become ``DTensor``. Weights
+    are there already, or the model is on the meta device and ``weights.fill`` gives every rank its part afterwards.
+    Parameters stay fp32, are gathered in the dtype of the computation, and gradients are summed in fp32, not averaged:
+    the loss is divided by the targets of all ranks already.
 
     Args:
         model: a ``MultimodalModel``, or another with blocks in ``vision`` (the encoder stage).
@@ -65,7 +66,7 @@ def parallelise(model: nn.Module, config: ParallelConfig, mesh: DeviceMesh | Non
     if mesh is None and has_ranks():
         mesh = build_mesh(config)
     if mesh is None:
-        if config.shard != "none" or config.tensor > 1 or config.experts > 1:
+        if config.shares_out:
             raise ConfigError(
                 ["train.parallel shares the model out over ranks, and there is one process: start it with torchrun"],
                 "recipe",

@@ -40,6 +40,11 @@ class ParallelConfig(Strict):
             raise ValueError(f"shard_size {self.shard_size} must be a multiple of experts {self.experts}")
         return self
 
+    @property
+    def shares_out(self) -> bool:
+        """Whether a rank holds a part of the model only."""
+        return self.shard != "none" or self.tensor > 1 or self.experts > 1
+
     def sizes(self, world: int) -> dict[str, int]:
         """Ranks along each axis of the mesh, outermost first; their product is ``world``.
 

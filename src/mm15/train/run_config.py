@@ -140,4 +140,9 @@ class TrainConfig(Strict):
                 "parallel.tensor splits fused matrices, whose rows and columns adafactor averages as one: it would not "
                 "be the run of one rank. Use parallel.shard, or another optimizer"
             )
+        if self.parallel.tensor > 1 and self.lora:
+            raise ValueError(
+                "parallel.tensor splits the layers that lora gives adapters to, and these would be lost; use "
+                "parallel.shard"
+            )
         return self

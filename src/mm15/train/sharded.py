@@ -7,7 +7,7 @@ from collections import defaultdict
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, Replicate
+from torch.distributed.tensor import DTensor, Replicate, Shard
 
 from mm15.dist.ranks import is_first
 
@@ -24,6 +24,30 @@ def on_all(tensor: Tensor, like: Tensor) -> DTensor:
     assert isinstance(like, DTensor)
     mesh = like.device_mesh
     return DTensor.from_local(tensor, mesh, [Replicate()] * mesh.ndim, run_check=False)
+
+
+def place_of(tensor: Tensor) -> list[slice]:
+    """Which part of the whole this rank holds, axis by axis; it may be empty."""
+    place = [slice(0, size) for size in tensor.shape]
+    if not isinstance(tensor, DTensor):
+        return place
+    # Where two axes of the mesh cut one axis of the tensor, FSDP came last and marked its cut by a class of its own.
+    for by_fsdp in (False, True):
+        for axis, placement in enumerate(tensor.placements):
+            if placement.is_replicate() or isinstance(placement, Shard) == by_fsdp:
+                continue
+            cut: int = placement.dim  # type: ignore[attr-defined]
+            here, mesh = place[cut], tensor.device_mesh
+            step = -(-(here.stop - here.start) // mesh.size(axis))
+            start = min(here.start + step * mesh.get_local_rank(axis), here.stop)
+            place[cut] = slice(start, min(start + step, here.stop))
+    return place
+
+
+def part_for(tensor: Tensor, like: DTensor) -> Tensor:
+    """Of a tensor that every rank has, what meets this rank's part of another; axes of one row meet all."""
+    place = [here if size > 1 else slice(None) for here, size in zip(place_of(like), tensor.shape, strict=True)]
+    return tensor[tuple(place)]
 
 
 def is_shared_out(model: nn.Module) -> bool:
