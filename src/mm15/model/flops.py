@@ -6,6 +6,7 @@ depends on which experts a token meets. A multiply-add counts as two operations.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -133,13 +134,42 @@ def weigh(module: nn.Module) -> Weight:
 
 def tile_flops(config: ModelConfig, tile: int) -> int:
     """Forward FLOPs of encoder and connector for one tile of ``tile`` px."""
-    raw = config.model_dump()
+    return sum(tile_costs(config, tile))
+
+
+def tile_costs(config: ModelConfig, tile: int) -> tuple[int, int]:
+    """Forward FLOPs of (encoder, connector) for one tile of ``tile`` px."""
+    return _tile_costs(config.model_dump_json(), tile)
+
+
+@functools.lru_cache(maxsize=64)
+def _tile_costs(config: str, tile: int) -> tuple[int, int]:
+    raw = ModelConfig.model_validate_json(config).model_dump()
     raw["vision"]["image_size"] = tile
+    raw["decoder"] |= {"layers": 1, "moe": None}  # it has no part in this
     model = on_meta(ModelConfig.model_validate(raw))
-    pixels = torch.empty(1, 3, tile, tile, device="meta")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.encode_tiles(pixels)
-    return int(counter.get_total_flops())
+        patches = model.vision(torch.empty(1, 3, tile, tile, device="meta"), model.compute_dtype)
+        vision = int(counter.get_total_flops())
+        model.connector(patches)
+    return vision, int(counter.get_total_flops()) - vision
+
+
+def labelled_flops(config: DecoderConfig, tokens: float, pairs: float, targets: float) -> tuple[float, float]:
+    """Forward FLOPs of (blocks, head) in training.
+
+    Args:
+        tokens: positions.
+        pairs: of a position and one that it sees, itself included.
+        targets: positions with a label: only these go through the last block's network and the head.
+    """
+    moe, layer = config.moe, config.layers - 1
+    last = 3 * config.width * config.mlp_width
+    if moe is not None and moe.in_layer(layer):
+        last = moe.top_k * 3 * config.width * (moe.mlp_width or config.mlp_width) + moe.experts * config.width
+    products = products_per_token(config) * tokens - last * (tokens - targets)
+    attention = 4 * config.layers * config.heads * config.head_dim * pairs
+    return 2 * products + attention, 2 * config.width * config.vocab_size * targets
 
 
 def prompt_flops(config: DecoderConfig, tokens: int) -> int:

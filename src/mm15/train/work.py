@@ -9,16 +9,13 @@ weights, and one with nothing trained before it no gradient at all.
 
 from __future__ import annotations
 
-import functools
 from itertools import pairwise
 
-import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from mm15.base.batch import PackedBatch
-from mm15.model.flops import on_meta, products_per_token
-from mm15.model.sizes import DecoderConfig, ModelConfig
+from mm15.model.flops import labelled_flops, tile_costs
+from mm15.model.sizes import ModelConfig
 from mm15.train.encoder import EncoderModel
 
 
@@ -50,42 +47,10 @@ class StepWork:
             rest = tiles * self._answers
         else:
             lengths = [end - start for start, end in pairwise(batch.borders)]
-            rest = decoder_flops(self.config.decoder, lengths, batch.num_targets)
+            seen = sum(_seen(length, self.config.decoder.window) for length in lengths)
+            rest = sum(labelled_flops(self.config.decoder, sum(lengths), seen, batch.num_targets))
         forward = (tiles * vision, tiles * connector, rest)
         return round(sum(factor * flops for factor, flops in zip(self.factors, forward, strict=True)))
-
-
-def decoder_flops(config: DecoderConfig, lengths: list[int], targets: int) -> int:
-    """Forward FLOPs of decoder and head over samples of these lengths, ``targets`` positions of which are labelled."""
-    tokens = sum(lengths)
-    attention = config.width * config.head_dim * 2 * (config.heads + config.kv_heads)
-    shorter = config.model_copy(update={"layers": config.layers - 1})
-    last_network = products_per_token(config) - products_per_token(shorter) - attention
-    products = (products_per_token(config) - last_network) * tokens + last_network * targets
-    seen = sum(_seen(length, config.window) for length in lengths)
-    head = config.vocab_size * config.width * targets
-    return 2 * (products + head) + 4 * config.layers * config.heads * config.head_dim * seen
-
-
-@functools.lru_cache(maxsize=32)
-def _costs(config: str, side: int) -> tuple[int, int]:
-    raw = ModelConfig.model_validate_json(config).model_dump()
-    raw["vision"]["image_size"] = side
-    model = on_meta(ModelConfig.model_validate(raw))
-    counts = []
-    with torch.no_grad():
-        with FlopCounterMode(display=False) as counter:
-            patches = model.vision(torch.empty(1, 3, side, side, device="meta"), model.compute_dtype)
-        counts.append(int(counter.get_total_flops()))
-        with FlopCounterMode(display=False) as counter:
-            model.connector(patches)
-        counts.append(int(counter.get_total_flops()))
-    return counts[0], counts[1]
-
-
-def tile_costs(config: ModelConfig, side: int) -> tuple[int, int]:
-    """Forward FLOPs of (encoder, connector) for one tile of ``side`` px."""
-    return _costs(config.model_dump_json(), side)
 
 
 def _seen(length: int, window: int | None) -> int:

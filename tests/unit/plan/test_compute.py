@@ -7,9 +7,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mm15.base.batch import IGNORE, PackedBatch
+from mm15.model.flops import tile_costs
 from mm15.model.multimodal import MultimodalModel
 from mm15.model.sizes import SIZES
-from mm15.plan.compute import per_tile, work_of
+from mm15.plan.compute import work_of
 
 CONFIG = SIZES["debug"]
 TILES, LENGTHS, TARGETS = 3, (40, 24), 17
@@ -70,6 +71,6 @@ def test_a_token_meets_two_of_the_experts():
 
 @pytest.mark.parametrize(("tile", "tera"), [(378, 1.01), (672, 3.78)])
 def test_the_papers_encoder_costs_what_is_known_of_it(tile: int, tera: float):
-    vision, connector = per_tile(SIZES["3b"], tile)
+    vision, connector = tile_costs(SIZES["3b"], tile)
     assert vision / 1e12 == pytest.approx(tera, rel=0.02)
     assert 0 < connector < vision / 10

@@ -6,11 +6,17 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from mm15.model.flops import labelled_flops, tile_costs
 from mm15.model.multimodal import MultimodalModel
-from mm15.model.sizes import SIZES, MoEConfig
+from mm15.model.sizes import SIZES, DecoderConfig, MoEConfig
 from mm15.train.encoder import EncoderModel, LabelSet
-from mm15.train.work import StepWork, decoder_flops, tile_costs
+from mm15.train.work import StepWork
 from training_fixture import CONFIG, debug_model, random_pack
+
+
+def decoder_flops(config: DecoderConfig, lengths: list[int], targets: int) -> float:
+    seen = sum(sum(min(place + 1, config.window or place + 1) for place in range(length)) for length in lengths)
+    return sum(labelled_flops(config, sum(lengths), seen, targets))
 
 
 def products(counter: FlopCounterMode) -> int:
