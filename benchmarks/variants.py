@@ -347,7 +347,7 @@ def main() -> None:
         "date": datetime.date.today().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, no GPU",
         "torch": torch.__version__, "seeds": args.seeds, "changes": args.set,
-        "recipes": {name: fingerprint(load_recipe(f"{name}-mini")) for name in args.parts},
+        "recipes": {name: fingerprint(load_recipe(f"{name}-mini", tuple(args.set))) for name in args.parts},
     }  # fmt: skip
     parts = {"video": (build_clips, video), "ui": (build_screens, ui)}
     for part in args.parts:
