@@ -74,11 +74,10 @@ class AdaFactor(torch.optim.Optimizer):
         Sums are DTensors, everything else is done on this rank's part by itself: an axis of fewer rows than ranks is
         cut too, and there DTensor's own broadcasting would gather what it cannot write back.
         """
-        assert isinstance(parameter, DTensor)
         square = grad.square().add_(group["eps"])
         axes = (1, 2) if grad.ndim == 3 else tuple(range(grad.ndim))
         count = math.prod(grad.shape[axis] for axis in axes)
-        mine, here = grad.to_local(), parameter.to_local()
+        mine, here = grad.to_local(), local(parameter)
         if grad.ndim in (2, 3):
             row, col = state["row"], state["col"]
             row.lerp_(whole(square.sum(dim=-1, keepdim=True)) / grad.shape[-1], fresh)
