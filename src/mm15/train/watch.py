@@ -20,6 +20,7 @@ from mm15.dist.ranks import is_first, place
 from mm15.io.atomic import write_atomic
 from mm15.train.machine import Peak, memory, peak_of
 from mm15.train.optim import OptimizerSet
+from mm15.train.parts import StepClock
 from mm15.train.run_config import TrainConfig
 from mm15.train.run_report import write_report
 from mm15.train.run_state import NOTE, History
@@ -55,6 +56,8 @@ class Watch:
         self.flops_of: Callable[[PackedBatch], int] | None = StepWork(model) if hasattr(model, "config") else None
         self._optimizer = optimizer
         self._device = next(model.parameters()).device
+        can_tell = self._device.type == "cpu" and hasattr(model, "vision") and hasattr(model, "connector")
+        self.clock = StepClock(model) if can_tell else None
         self._speaks = is_first()
         _, world = place()
         one = peak_of(self._device, dtype) if self.flops_of else Peak(0.0, "")
@@ -88,6 +91,8 @@ class Watch:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end_profile()
+        if self.clock:
+            self.clock.close()
         for tracker in self._trackers:
             tracker.close()
         done = self._history.read().step if self._speaks else 0
