@@ -1,4 +1,4 @@
-"""Where the seconds of a step go: encoder, decoder, both on the way back, optimizer.
+"""Where the seconds of a step go: encoder, decoder and head, there and back, and the optimizer.
 
 Only where work is done when a call returns, which is on a CPU: on a GPU telling would mean waiting. Nothing of the
 model is changed; hooks note the time as work passes them.
@@ -14,28 +14,31 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from mm15.dist.ranks import data_group, has_ranks
+from mm15.model.decoder import Decoder
 
-PARTS = ("vision", "decoder", "vision_back", "decoder_back", "optimizer")
-"""``vision`` is encoder and connector, ``decoder`` everything of the forward pass else, head and loss included;
-``optimizer`` has clipping in it."""
+PARTS = ("vision", "decoder", "head", "vision_back", "decoder_back", "head_back", "optimizer")
+"""``vision`` is encoder and connector, ``decoder`` word embeddings and blocks, ``head`` everything of the forward pass
+behind them, the loss included; ``optimizer`` has clipping in it."""
 
 
 class StepClock:
     """A stop-watch over the parts of one step on this rank; ``close`` takes its hooks off.
 
     Args:
-        model: has ``vision`` and ``connector``; on a CPU.
+        model: has ``vision`` and ``connector``, and may have a ``decoder``; on a CPU.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.seconds = dict.fromkeys((*PARTS, "rest"), 0.0)
-        self._last, self._back = time.perf_counter(), "decoder_back"
+        self._last, self._back = time.perf_counter(), "head_back"
         vision, connector = model.vision, model.connector
         assert isinstance(vision, nn.Module) and isinstance(connector, nn.Module)
         self._handles = [
             vision.register_forward_pre_hook(self._into_vision),
             connector.register_forward_hook(self._out_of_vision),
         ]
+        if isinstance(decoder := getattr(model, "decoder", None), Decoder):
+            self._handles.append(decoder.final_norm.register_forward_hook(self._out_of_decoder))
 
     def start(self) -> None:
         """A step begins."""
@@ -49,9 +52,9 @@ class StepClock:
         self._last = now
 
     def lap_back(self) -> None:
-        """The way back is over. Where no gradient goes to the connector, all of it was the decoder's."""
+        """The way back is over: the last that it reached had the rest of it."""
         self.lap(self._back)
-        self._back = "decoder_back"
+        self._back = "head_back"
 
     def read(self) -> dict[str, float]:
         """Seconds by part, the mean over the ranks that took other packs, of which each must call it."""
@@ -72,10 +75,18 @@ class StepClock:
 
     def _out_of_vision(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
         self.lap("vision")
-        if output.requires_grad:
-            # Autograd goes back in the order of the forward pass, reversed: the decoder is done when this comes.
-            output.register_hook(self._behind_decoder)
+        self._on_the_way_back(output, "vision_back")
 
-    def _behind_decoder(self, gradient: Tensor) -> None:
-        self.lap("decoder_back")
-        self._back = "vision_back"
+    def _out_of_decoder(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        self.lap("decoder")
+        self._on_the_way_back(output, "decoder_back")
+
+    def _on_the_way_back(self, output: Tensor, part: str) -> None:
+        """Autograd goes back in the order of the forward pass, reversed: what is behind is done when it comes here."""
+
+        def arrived(gradient: Tensor) -> None:
+            self.lap(self._back)
+            self._back = part
+
+        if output.requires_grad:
+            output.register_hook(arrived)

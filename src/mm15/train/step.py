@@ -95,7 +95,7 @@ def train_step(
         for routing in output.routing:
             objective = objective + routing.objective / packs
         if clock:
-            clock.lap("decoder")
+            clock.lap("head")
         objective.backward()
         if clock:
             clock.lap_back()
