@@ -1,7 +1,8 @@
 """Where the seconds of a step go: encoder, decoder and head, there and back, and the optimizer.
 
 Only where work is done when a call returns, which is on a CPU: on a GPU telling would mean waiting. Nothing of the
-model is changed; hooks note the time as work passes them.
+model is changed; hooks note the time as work passes them. It is the processor's time of the thread that trains: waiting
+for other ranks, and for a processor that somebody else has, are not in it.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from torch import Tensor, nn
 from mm15.dist.ranks import data_group, has_ranks
 from mm15.model.decoder import Decoder
 
-PARTS = ("vision", "decoder", "head", "vision_back", "decoder_back", "head_back", "optimizer")
+PARTS = ("vision", "decoder", "head", "vision_back", "decoder_back", "head_back", "optimizer", "rest")
 """``vision`` is encoder and connector, ``decoder`` word embeddings and blocks, ``head`` everything of the forward pass
-behind them, the loss included; ``optimizer`` has clipping in it."""
+behind them, the loss included; ``optimizer`` has clipping in it, ``rest`` what is no part."""
 
 
 class StepClock:
@@ -29,8 +30,8 @@ class StepClock:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.seconds = dict.fromkeys((*PARTS, "rest"), 0.0)
-        self._last, self._back = time.perf_counter(), "head_back"
+        self.seconds = dict.fromkeys(PARTS, 0.0)
+        self._last, self._back = time.thread_time(), "head_back"
         vision, connector = model.vision, model.connector
         assert isinstance(vision, nn.Module) and isinstance(connector, nn.Module)
         self._handles = [
@@ -43,11 +44,11 @@ class StepClock:
     def start(self) -> None:
         """A step begins."""
         self.seconds = dict.fromkeys(self.seconds, 0.0)
-        self._last = time.perf_counter()
+        self._last = time.thread_time()
 
     def lap(self, part: str) -> None:
-        """What passed since the last lap was for ``part``; ``rest`` is for what is no part."""
-        now = time.perf_counter()
+        """What passed since the last lap was for ``part``."""
+        now = time.thread_time()
         self.seconds[part] += now - self._last
         self._last = now
 
