@@ -1,15 +1,16 @@
 """Rates of this machine from a measured run: what its steps took against what was in them.
 
-Encoder, decoder and head reach different rates. Where the log tells the seconds of each (``parts``, on CPUs), each gets
-its own; the optimizer takes a time per step, and what is left (launching, moving, waiting for other ranks) a time per
-pack. Where it does not, all operations have one rate and the rest is a time per step: a line through the steps.
+Encoder, decoder and head reach different rates, and a pack takes time even with next to nothing in it, more than half
+of the encoder's where pictures are few. Where the log tells the seconds of each part and of nearly empty packs (on
+CPUs), each component gets a rate and a time per pack, the optimizer a time per step. Elsewhere all operations have one
+rate and the rest is a time per step: a line through the steps.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ class Calibration:
     per_step: float
     """Seconds of a step whatever is in it: the optimizer."""
     per_pack: float
-    """Seconds of every pack of a rank that no part explains."""
+    """Seconds that every pack of a rank takes whatever is in it."""
     steps: int
     """How many were measured."""
 
@@ -73,7 +74,9 @@ class Measured:
     seconds: np.ndarray
     """Without the wait for data."""
     parts: dict[str, np.ndarray]
-    """Seconds of each part of ``train.parts.PARTS``; empty where the log does not tell them of every step."""
+    """Seconds of each part of ``train.parts.PARTS``; no part where the log does not tell them of every step."""
+    empty: dict[str, float]
+    """Median seconds of each part for a pack with next to nothing in it; no part where no such pack was measured."""
     ranks: int
     memory: float
     """Largest that the log tells, in bytes; 0 where it tells none."""
@@ -101,8 +104,10 @@ def measured(run: str | Path) -> Measured:
     parts = {}
     if all("parts" in step for step in steps):
         parts = {part: np.array([step["parts"][part] for step in steps], float) for part in PARTS}
+    packs = [line["empty"] for line in lines if "empty" in line]
+    empty = {part: float(np.median([pack[part] for pack in packs])) for part in PARTS} if packs else {}
     recipe = load(Recipe, recipe_file)
-    return Measured(recipe, data, **column, seconds=seconds, parts=parts, ranks=_ranks(run, recipe), memory=memory)
+    return Measured(recipe, data, **column, seconds=seconds, parts=parts, empty=empty, ranks=_ranks(run, recipe), memory=memory)
 
 
 def _ranks(run: Path, recipe: Recipe) -> int:
@@ -111,32 +116,60 @@ def _ranks(run: Path, recipe: Recipe) -> int:
     return int(json.loads(note.read_text(encoding="utf-8"))["ranks"]) if note.is_file() else recipe.ranks
 
 
-def calibration_of(
-    run: str, operations_XG: np.ndarray, seconds_X: np.ndarray, parts: Mapping[str, np.ndarray], packs: float
-) -> Calibration:
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a calibration is made of: X steps. Operations are those of all ranks, seconds the mean over them."""
+
+    operations_XG: np.ndarray
+    """Forward and backward, by ``GROUPS``."""
+    seconds_X: np.ndarray
+    packs: float
+    """Of a rank in a step."""
+    parts: Mapping[str, np.ndarray]
+    """Processor seconds of each part; no part: a line goes through the steps."""
+    empty: Mapping[str, float]
+    """Processor seconds of each part for one nearly empty pack a rank."""
+    empty_operations_G: np.ndarray
+
+
+def calibration_of(run: str, seen: Seen) -> Calibration:
     """From measured steps.
 
-    A part's typical share of its step, not its seconds, is what is taken: what slows a machine down for a while slows
-    all parts down, and leaves their shares. The shares together are made to explain the median step.
-
-    Args:
-        operations_XG: forward and backward operations of X steps by ``GROUPS``.
-        parts: seconds of each step by part; empty: a line through the steps.
-        packs: of a rank in a step.
+    A component's rate is the median over steps of what it did beyond empty packs, by the seconds that this took; its
+    time per pack is that of the empty pack without its few operations. These are processor times; all are stretched
+    so that the median step is explained, waits included.
     """
-    if not parts:
-        rate, idle = line_of(operations_XG.sum(1), seconds_X)
-        return Calibration(run, dict.fromkeys(GROUPS, rate), idle, 0.0, len(seconds_X))
-    of_groups = [parts[group] + parts[f"{group}_back"] for group in GROUPS]
-    taken_XP = np.stack([*of_groups, parts["optimizer"]], axis=1)
-    rest_X = np.maximum(seconds_X - taken_XP.sum(1), 0)
-    shares_P = np.median(np.column_stack([taken_XP, rest_X]) / seconds_X[:, None], axis=0)
-    seconds_P = shares_P / shares_P.sum() * np.median(seconds_X)
-    middle_G = np.median(operations_XG, axis=0)
-    rates = {group: float(o / s) for group, o, s in zip(GROUPS, middle_G, seconds_P, strict=False) if o and s}
+    if not seen.parts or not seen.empty:
+        rate, idle = line_of(seen.operations_XG.sum(1), seen.seconds_X)
+        return Calibration(run, dict.fromkeys(GROUPS, rate), idle, 0.0, len(seen.seconds_X))
+    costs: dict[str, float] = {}
+    per_pack = float(np.median(seen.parts["rest"])) / seen.packs
+    for group, operations_X, few in zip(GROUPS, seen.operations_XG.T, seen.empty_operations_G, strict=True):
+        taken_X = seen.parts[group] + seen.parts[f"{group}_back"]
+        at_least = seen.empty[group] + seen.empty[f"{group}_back"]
+        more = operations_X > 2 * seen.packs * few  # of emptier steps the difference is noise
+        if more.any():
+            over_X = (taken_X - seen.packs * at_least)[more] / (operations_X - seen.packs * few)[more]
+            costs[group] = float(np.median(over_X))
+            if costs[group] <= 0:  # shorter than empty packs: no line goes through both
+                costs[group], at_least, few = float(np.median(taken_X[more] / operations_X[more])), 0.0, 0.0
+        per_pack += max(0.0, at_least - few * costs.get(group, 0.0))
     # A run of text alone tells nothing of the encoder.
-    rates |= {group: rates["decoder"] for group in GROUPS if group not in rates}
-    return Calibration(run, rates, float(seconds_P[-2]), float(seconds_P[-1]) / packs, len(seconds_X))
+    costs |= {group: costs["decoder"] for group in GROUPS if group not in costs}
+    found = Calibration(
+        run=run,
+        rates={group: 1 / cost for group, cost in costs.items()},
+        per_step=float(np.median(seen.parts["optimizer"])),
+        per_pack=per_pack,
+        steps=len(seen.seconds_X),
+    )
+    stretch = float(np.median(seen.seconds_X) / np.median(found.seconds(seen.operations_XG, seen.packs)))
+    return replace(
+        found,
+        rates={group: rate / stretch for group, rate in found.rates.items()},
+        per_step=found.per_step * stretch,
+        per_pack=found.per_pack * stretch,
+    )
 
 
 def line_of(operations: np.ndarray, seconds: np.ndarray) -> tuple[float, float]:

@@ -12,7 +12,7 @@ import numpy as np
 from mm15.base.errors import ConfigError
 from mm15.data.mixture import ShareRow
 from mm15.model.sizes import SIZES, ModelConfig, with_vocab
-from mm15.plan.calibrate import GROUPS, Calibration, Measured, calibration_of, measured
+from mm15.plan.calibrate import GROUPS, Calibration, Measured, Seen, calibration_of, measured
 from mm15.plan.compute import Work, work_of
 from mm15.plan.hardware import Cluster, cluster_of
 from mm15.plan.memory import USABLE, Memory, memory_of
@@ -21,6 +21,7 @@ from mm15.text.template import TemplateConfig
 from mm15.text.tokenizer import Tokenizer
 from mm15.train.parallel_config import ParallelConfig
 from mm15.train.recipe import Recipe, StageName, load_recipe
+from mm15.train.rehearsal import empty_pack
 
 GIB = 2**30
 
@@ -205,19 +206,28 @@ def _by_group(work: Work) -> tuple[float, ...]:
 def calibrated(run: Path) -> Calibration:
     """Rates from a run and the plan of the same run. Raises ``ConfigError`` as ``measured``."""
     told = measured(run)
-    train = told.recipe.train
-    packs = train.accumulation * train.parallel.tensor / told.ranks
-    return calibration_of(str(run), _operations_of(told), told.seconds, told.parts, packs)
+    return calibration_of(str(run), _seen(told))
 
 
-def _operations_of(told: Measured) -> np.ndarray:
-    """Of the measured steps: their log tells tokens, tiles and targets; pairs go by the plan's mean."""
-    config = model_of(told.recipe, told.data)
-    planned = workload_of_data(told.recipe, config, told.data)
+def _seen(told: Measured) -> Seen:
+    """Of the measured steps the log tells tokens, tiles and targets; pairs go by the plan's mean."""
+    recipe, tile = told.recipe, told.recipe.split.tile
+    config = model_of(recipe, told.data)
+    planned = workload_of_data(recipe, config, told.data)
     pairs = planned.pairs_P.sum() / planned.tokens_P.sum()
     rows = zip(told.tokens, told.tiles, told.targets, strict=True)
-    tile = told.recipe.split.tile
-    return np.array([_by_group(work_of(config, tile, t, n, t * pairs, g)) for t, n, g in rows])
+    empty = empty_pack(config)
+    lengths = np.diff(empty.borders)
+    few = (empty.tokens_T.numel(), len(empty.tiles_NCHW), (lengths * (lengths + 1)).sum() / 2, empty.num_targets)
+    ways = told.ranks // recipe.train.parallel.tensor
+    return Seen(
+        operations_XG=np.array([_by_group(work_of(config, tile, t, n, t * pairs, g)) for t, n, g in rows]),
+        seconds_X=told.seconds,
+        packs=recipe.train.accumulation / ways,
+        parts=told.parts,
+        empty=told.empty,
+        empty_operations_G=ways * np.array(_by_group(work_of(config, tile, *map(float, few)))),
+    )
 
 
 def _total(config: ModelConfig, tile: int, workload: Workload) -> Work:
