@@ -12,7 +12,7 @@ import numpy as np
 from mm15.base.errors import ConfigError
 from mm15.data.mixture import ShareRow
 from mm15.model.sizes import SIZES, ModelConfig, with_vocab
-from mm15.plan.calibrate import Calibration, Measured, line_of, measured
+from mm15.plan.calibrate import GROUPS, Calibration, Measured, Seen, calibration_of, measured
 from mm15.plan.compute import Work, work_of
 from mm15.plan.hardware import Cluster, cluster_of
 from mm15.plan.memory import USABLE, Memory, memory_of
@@ -21,6 +21,7 @@ from mm15.text.template import TemplateConfig
 from mm15.text.tokenizer import Tokenizer
 from mm15.train.parallel_config import ParallelConfig
 from mm15.train.recipe import Recipe, StageName, load_recipe
+from mm15.train.rehearsal import empty_pack
 
 GIB = 2**30
 
@@ -141,13 +142,18 @@ def plan_of(
             ],
             "recipe",
         )
-    flops_P = operations(config, recipe.split.tile, workload)
-    step_flops = float(np.median(workload.per_step(flops_P)))
+    operations_PG = operations(config, recipe.split.tile, workload)
+    flops_P = operations_PG.sum(1)
     work = _total(config, recipe.split.tile, workload)
     again = work.again(recipe.train.parallel.checkpointing)
-    busy, rate = _seconds(step_flops, cluster, calibration)
     imbalance = _imbalance(flops_P, recipe.train.accumulation, ways)
-    seconds = busy if calibration else busy * imbalance * (1 + again / work.training)
+    if calibration is None:
+        busy, rate = _assumed(float(np.median(workload.per_step(flops_P))), cluster)
+        seconds = busy * imbalance * (1 + again / work.training)
+    else:
+        steps_XG = np.stack([workload.per_step(operations_P) for operations_P in operations_PG.T], axis=1)
+        packs = recipe.train.accumulation / ways
+        seconds, rate = float(np.median(calibration.seconds(steps_XG, packs))), calibration.told
     largest = _largest(workload)
     memory = _memory(recipe, config, largest, cluster, recipe.train.parallel)
     limit = cluster.device.memory_gib * GIB * USABLE
@@ -187,25 +193,41 @@ def plan_of(
 
 
 def operations(config: ModelConfig, tile: int, workload: Workload) -> np.ndarray:
-    """Forward and backward operations of every pack."""
+    """Forward and backward operations of every pack by ``calibrate.GROUPS``, [P, G]."""
     columns = (workload.tokens_P, workload.tiles_P, workload.pairs_P, workload.targets_P)
-    return np.array([work_of(config, tile, *map(float, row)).training for row in zip(*columns, strict=True)])
+    return np.array([_by_group(work_of(config, tile, *map(float, row))) for row in zip(*columns, strict=True)])
+
+
+def _by_group(work: Work) -> tuple[float, ...]:
+    found = {"vision": work.vision + work.connector, "decoder": work.decoder, "head": work.head}
+    return tuple(work.training / work.forward * found[group] if work.forward else 0.0 for group in GROUPS)
 
 
 def calibrated(run: Path) -> Calibration:
     """Rates from a run and the plan of the same run. Raises ``ConfigError`` as ``measured``."""
     told = measured(run)
-    rate, idle = line_of(_operations_of(told), told.seconds)
-    return Calibration(str(run), rate, idle, len(told.seconds))
+    return calibration_of(str(run), _seen(told))
 
 
-def _operations_of(told: Measured) -> np.ndarray:
-    """Of the measured steps: their log tells tokens, tiles and targets; pairs go by the plan's mean."""
-    config = model_of(told.recipe, told.data)
-    planned = workload_of_data(told.recipe, config, told.data)
+def _seen(told: Measured) -> Seen:
+    """Of the measured steps the log tells tokens, tiles and targets; pairs go by the plan's mean."""
+    recipe, tile = told.recipe, told.recipe.split.tile
+    config = model_of(recipe, told.data)
+    planned = workload_of_data(recipe, config, told.data)
     pairs = planned.pairs_P.sum() / planned.tokens_P.sum()
     rows = zip(told.tokens, told.tiles, told.targets, strict=True)
-    return np.array([work_of(config, told.recipe.split.tile, t, n, t * pairs, g).training for t, n, g in rows])
+    empty = empty_pack(config)
+    lengths = np.diff(empty.borders)
+    few = (empty.tokens_T.numel(), len(empty.tiles_NCHW), (lengths * (lengths + 1)).sum() / 2, empty.num_targets)
+    ways = told.ranks // recipe.train.parallel.tensor
+    return Seen(
+        operations_XG=np.array([_by_group(work_of(config, tile, t, n, t * pairs, g)) for t, n, g in rows]),
+        seconds_X=told.seconds,
+        packs=recipe.train.accumulation / ways,
+        parts=told.parts,
+        empty=told.empty,
+        empty_operations_G=ways * np.array(_by_group(work_of(config, tile, *map(float, few)))),
+    )
 
 
 def _total(config: ModelConfig, tile: int, workload: Workload) -> Work:
@@ -213,12 +235,8 @@ def _total(config: ModelConfig, tile: int, workload: Workload) -> Work:
     return work_of(config, tile, *(workload.total(column) for column in columns))
 
 
-def _seconds(step_flops: float, cluster: Cluster, calibration: Calibration | None) -> tuple[float, str]:
+def _assumed(step_flops: float, cluster: Cluster) -> tuple[float, str]:
     device = cluster.device
-    if calibration is not None:
-        told = f"{calibration.rate / 1e12:.3g} TFLOP/s and {calibration.idle:.3f} s a step, measured over "
-        f"{calibration.steps} "
-        return step_flops / calibration.rate + calibration.idle, f"{told}steps of {calibration.run}"
     speed = device.bf16_tflops * 1e12 * device.mfu * cluster.count
     told = f"{device.mfu:.0%} of {device.bf16_tflops:g} TFLOP/s a device: an assumption, not measured"
     return step_flops / speed, told

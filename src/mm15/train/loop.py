@@ -157,7 +157,7 @@ def train(
             before = time.perf_counter()
             packs = _take(batches, packs_here, done)
             waited = time.perf_counter() - before
-            told = (watch.sources, watch.flops_of)
+            told = (watch.sources, watch.flops_of, watch.clock)
             report = train_step(model, optimizer, packs, config.optimizer.clip, config.z_loss, *told)
             seconds = time.perf_counter() - before
 
@@ -168,8 +168,9 @@ def train(
             record |= watch.told(record)
             if not report.skipped:
                 del record["skipped"], record["suspects"]
-            if not report.routing:
-                del record["routing"]
+            for optional in ("routing", "parts"):
+                if not record[optional]:
+                    del record[optional]
             shown = done % config.log_every == 0 or done == config.steps
             log.step(record, shown)
             watch.after(record)

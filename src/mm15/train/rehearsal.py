@@ -17,7 +17,11 @@ from mm15.train.encoder import QUESTIONS, EncoderModel
 from mm15.train.loss import loss_sums
 from mm15.train.machine import memory, memory_there
 from mm15.train.optim import OptimizerSet
+from mm15.train.parts import StepClock
 from mm15.train.run_config import TrainConfig
+
+FEW = 4
+"""Words of a sample of the pack that is nearly empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,37 @@ def rehearse(model: nn.Module, optimizer: OptimizerSet, config: TrainConfig, lon
         raise MM15Error(_told(tokens, tiles, device, f"it needs {needed}"))
     meet()
     return Rehearsal(tokens, tiles, time.perf_counter() - began, used, later)
+
+
+def rehearse_empty(model: nn.Module, optimizer: OptimizerSet, clock: StepClock) -> dict[str, float]:
+    """Seconds by part of forward and backward over a pack with next to nothing in it: what every pack takes at least.
+
+    Two samples, one of them with a tile, as attention works by samples of similar length. Gradients are thrown away
+    and no random number is taken. Every rank must call it.
+    """
+    device = next(model.parameters()).device
+    batch = empty_pack(model.config).to(device)  # type: ignore[arg-type]
+    with torch.random.fork_rng([]):
+        clock.start()
+        output = model(batch)
+        objective = loss_sums(output, batch).objective
+        for routing in output.routing:
+            objective = objective + routing.objective
+        clock.lap("head")
+        objective.backward()
+        clock.lap_back()
+        optimizer.zero_grad()
+    return clock.read()
+
+
+def empty_pack(sizes: ModelConfig) -> PackedBatch:
+    """A sample of one tile and ``FEW`` words, and one of ``FEW`` words; all words are trained."""
+    each, image = sizes.connector.tokens, sizes.image_token
+    word = (image + 1) % sizes.decoder.vocab_size
+    tokens_T = torch.tensor([image] * each + [word] * 2 * FEW)
+    labels_T = torch.where(tokens_T == image, IGNORE, tokens_T)
+    side = sizes.vision.image_size
+    return _pack(tokens_T, labels_T, [1, 0], [each + FEW, FEW], side, image, each)
 
 
 def _pack(

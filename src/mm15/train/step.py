@@ -18,6 +18,7 @@ from mm15.dist.ranks import data_group, has_ranks
 from mm15.train.gradients import clip_gradients, reduce_gradients
 from mm15.train.loss import CATEGORIES, loss_sums
 from mm15.train.optim import OptimizerSet
+from mm15.train.parts import StepClock
 from mm15.train.routing import gathered, told
 
 
@@ -40,6 +41,8 @@ class StepReport:
     """Of forward and backward, as ``work.StepWork`` counts them; 0 where nobody counts."""
     routing: tuple[dict[str, float], ...] = ()
     """What the experts of each layer were given; ``routing.told`` says what is told."""
+    parts: dict[str, float] = field(default_factory=dict)
+    """Seconds by part (``parts.PARTS``), mean over ranks; empty where nobody measures."""
     skipped: str = ""
     """Why weights and optimizer were left unchanged; empty after a proper step."""
     suspects: tuple[str, ...] = ()
@@ -54,6 +57,7 @@ def train_step(
     z_loss: float = 0.0,
     sources: Sequence[str] = (),
     flops_of: Callable[[PackedBatch], int] | None = None,
+    clock: StepClock | None = None,
 ) -> StepReport:
     """Forward, backward and one move of the optimizer.
 
@@ -68,8 +72,11 @@ def train_step(
         clip: largest global gradient norm.
         sources: names of the sources whose loss is told, the same on every rank.
         flops_of: counts the work of a micro-batch.
+        clock: measures the parts of the step; on every rank or on none.
     """
     device = next(model.parameters()).device
+    if clock:
+        clock.start()
     counts = [(b.num_targets, b.tokens_T.numel(), b.tiles_NCHW.shape[0], b.num_samples, 1,
                flops_of(b) if flops_of else 0) for b in batches]  # fmt: skip
     totals = _over_ranks(torch.tensor(counts, dtype=torch.float64, device=device).sum(0))
@@ -79,17 +86,26 @@ def train_step(
     by_category_K2 = torch.zeros(len(CATEGORIES), 2, dtype=torch.float64, device=device)
     by_source_R2 = torch.zeros(len(sources), 2, dtype=torch.float64, device=device)
     for batch in batches:
-        output = model(moved := batch.to(device))
+        moved = batch.to(device)
+        if clock:
+            clock.lap("rest")
+        output = model(moved)
         sums = loss_sums(output, moved, z_loss, sources)
         objective = sums.objective / max(1, targets)
         for routing in output.routing:
             objective = objective + routing.objective / packs
+        if clock:
+            clock.lap("head")
         objective.backward()
+        if clock:
+            clock.lap_back()
         routings.append(output.routing)
         losses.append(sums.cross_entropy)
         by_category_K2 += sums.by_category_K2
         by_source_R2 += sums.by_source_R2
     reduce_gradients(optimizer.parameters)
+    if clock:
+        clock.lap("rest")  # other ranks were waited for
     grad_norm = clip_gradients(optimizer.parameters, clip)
     loss = float(_over_ranks(torch.stack(losses).double().sum())) / max(1, targets)
 
@@ -101,6 +117,8 @@ def train_step(
     if not skipped:
         optimizer.step()
     optimizer.zero_grad()
+    if clock:
+        clock.lap("optimizer")
     return StepReport(
         loss=loss,
         grad_norm=grad_norm,
@@ -112,6 +130,7 @@ def train_step(
         sources=_means(sources, by_source_R2),
         flops=flops,
         routing=told(_over_ranks(gathered(routings, packs)), routings[0]),
+        parts=clock.read() if clock else {},
         skipped=skipped,
         suspects=_suspects(batches, losses) if skipped else (),
     )
