@@ -107,7 +107,9 @@ def measured(run: str | Path) -> Measured:
     packs = [line["empty"] for line in lines if "empty" in line]
     empty = {part: float(np.median([pack[part] for pack in packs])) for part in PARTS} if packs else {}
     recipe = load(Recipe, recipe_file)
-    return Measured(recipe, data, **column, seconds=seconds, parts=parts, empty=empty, ranks=_ranks(run, recipe), memory=memory)
+    return Measured(
+        recipe, data, **column, seconds=seconds, parts=parts, empty=empty, ranks=_ranks(run, recipe), memory=memory
+    )
 
 
 def _ranks(run: Path, recipe: Recipe) -> int:
