@@ -85,7 +85,7 @@ class AdaFactor(torch.optim.Optimizer):
             scale = (row / row.mean(dim=-2, keepdim=True)).rsqrt()
             update = mine * part_for(scale, grad) * part_for(col.rsqrt(), grad)
         else:
-            full = local(state["square"]).lerp_(square.to_local(), fresh)
+            full = local(state["square"]).lerp_(local(square), fresh)
             update = mine * full.rsqrt()
         squares = DTensor.from_local(
             update.square(), grad.device_mesh, grad.placements, run_check=False, shape=grad.shape, stride=grad.stride()
