@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from mm15.base.errors import ConfigError
 from mm15.data.mixture import ShareRow
@@ -19,6 +20,7 @@ from mm15.plan.memory import USABLE, Memory, memory_of
 from mm15.plan.workload import Workload, workload_as_stated, workload_of_data
 from mm15.text.template import TemplateConfig
 from mm15.text.tokenizer import Tokenizer
+from mm15.train.optim import matmul_dtype
 from mm15.train.parallel_config import ParallelConfig
 from mm15.train.recipe import Recipe, StageName, load_recipe
 from mm15.train.rehearsal import empty_pack
@@ -267,7 +269,8 @@ def _memory(
     recipe: Recipe, config: ModelConfig, largest: LargestPack, cluster: Cluster, parallel: ParallelConfig
 ) -> Memory:
     pack = (largest.tokens, largest.tiles, largest.targets)
-    bf16 = recipe.train.precision == "bf16" or (recipe.train.precision == "auto" and cluster.name != "cpu")
+    auto = cluster.name != "cpu" or matmul_dtype(torch.device("cpu")) is torch.bfloat16  # "cpu" is this machine
+    bf16 = recipe.train.precision == "bf16" or (recipe.train.precision == "auto" and auto)
     return memory_of(config, recipe.split.tile, pack, recipe.train.optimizer, parallel, cluster.count, bf16)
 
 
