@@ -107,7 +107,9 @@ def measured(run: str | Path) -> Measured:
     packs = [line["small"] for line in lines if "small" in line]
     small = {part: float(np.median([pack[part] for pack in packs])) for part in PARTS} if packs else {}
     recipe = load(Recipe, recipe_file)
-    return Measured(recipe, data, **column, seconds=seconds, parts=parts, small=small, ranks=_ranks(run, recipe), memory=memory)
+    return Measured(
+        recipe, data, **column, seconds=seconds, parts=parts, small=small, ranks=_ranks(run, recipe), memory=memory
+    )
 
 
 def _ranks(run: Path, recipe: Recipe) -> int:

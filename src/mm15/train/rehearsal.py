@@ -20,6 +20,7 @@ from mm15.train.optim import OptimizerSet
 from mm15.train.parts import StepClock
 from mm15.train.run_config import TrainConfig
 
+
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
     """What the largest pack was and took. ``used``: bytes as ``machine.memory``; ``later``: the optimizer's averages,

@@ -16,7 +16,7 @@ PACKS, OPTIMIZER, REST = 2.0, 0.02, 0.006
 
 
 def seen(steps: int = 41, stretch: float = 1.0, **changes: Any) -> Seen:
-    """Steps that take ``AT_LEAST`` seconds a pack and the rest at ``RATES``; ``stretch``: by so much longer by the wall."""
+    """Steps of ``AT_LEAST`` seconds a pack and the rest at ``RATES``; the wall clock tells ``stretch`` times it."""
     spread = np.linspace(0.7, 1.3, steps)
     operations_XG = np.column_stack([4e9 * spread, 9e9 * spread[::-1], 1e9 * np.ones(steps)])
     few_G = np.array([1e8, 5e7, 1e6])
