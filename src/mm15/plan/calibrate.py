@@ -1,9 +1,9 @@
 """Rates of this machine from a measured run: what its steps took against what was in them.
 
-Encoder, decoder and head reach different rates, and a pack takes time even with next to nothing in it, more than half
-of the encoder's where pictures are few. Where the log tells the seconds of each part and of nearly empty packs (on
-CPUs), each component gets a rate and a time per pack, the optimizer a time per step. Elsewhere all operations have one
-rate and the rest is a time per step: a line through the steps.
+Encoder, decoder and head reach different rates, and a pack takes time that does not grow with it. Steps hardly differ
+(packs are balanced), so one line through them tells little. Where the log tells the seconds of each part, of steps and
+of small packs between them (on CPUs), each component gets a rate and a time per pack, the optimizer a time per step.
+Elsewhere all operations have one rate and the rest is a time per step: a line through the steps.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ class Measured:
     """Without the wait for data."""
     parts: dict[str, np.ndarray]
     """Seconds of each part of ``train.parts.PARTS``; no part where the log does not tell them of every step."""
-    empty: dict[str, float]
-    """Median seconds of each part for a pack with next to nothing in it; no part where no such pack was measured."""
+    small: dict[str, float]
+    """Median seconds of each part for a small pack; no part where none was measured."""
     ranks: int
     memory: float
     """Largest that the log tells, in bytes; 0 where it tells none."""
@@ -104,11 +104,11 @@ def measured(run: str | Path) -> Measured:
     parts = {}
     if all("parts" in step for step in steps):
         parts = {part: np.array([step["parts"][part] for step in steps], float) for part in PARTS}
-    packs = [line["empty"] for line in lines if "empty" in line]
-    empty = {part: float(np.median([pack[part] for pack in packs])) for part in PARTS} if packs else {}
+    packs = [line["small"] for line in lines if "small" in line]
+    small = {part: float(np.median([pack[part] for pack in packs])) for part in PARTS} if packs else {}
     recipe = load(Recipe, recipe_file)
     return Measured(
-        recipe, data, **column, seconds=seconds, parts=parts, empty=empty, ranks=_ranks(run, recipe), memory=memory
+        recipe, data, **column, seconds=seconds, parts=parts, small=small, ranks=_ranks(run, recipe), memory=memory
     )
 
 
@@ -129,34 +129,33 @@ class Seen:
     """Of a rank in a step."""
     parts: Mapping[str, np.ndarray]
     """Processor seconds of each part; no part: a line goes through the steps."""
-    empty: Mapping[str, float]
-    """Processor seconds of each part for one nearly empty pack a rank."""
-    empty_operations_G: np.ndarray
+    small: Mapping[str, float]
+    """Processor seconds of each part for one small pack a rank (``rehearsal.small_pack``)."""
+    small_operations_G: np.ndarray
 
 
 def calibration_of(run: str, seen: Seen) -> Calibration:
     """From measured steps.
 
-    A component's rate is the median over steps of what it did beyond empty packs, by the seconds that this took; its
-    time per pack is that of the empty pack without its few operations. These are processor times; all are stretched
-    so that the median step is explained, waits included.
+    A component's cost is the slope of the line with least absolute error through its steps that goes through the small
+    pack; what the line has left at no operations is its time per pack. These are processor times; all are stretched so
+    that the median step is explained, waits included.
     """
-    if not seen.parts or not seen.empty:
+    if not seen.parts or not seen.small:
         rate, idle = line_of(seen.operations_XG.sum(1), seen.seconds_X)
         return Calibration(run, dict.fromkeys(GROUPS, rate), idle, 0.0, len(seen.seconds_X))
     costs: dict[str, float] = {}
     per_pack = float(np.median(seen.parts["rest"])) / seen.packs
-    for group, operations_X, few in zip(GROUPS, seen.operations_XG.T, seen.empty_operations_G, strict=True):
+    for group, operations_X, few in zip(GROUPS, seen.operations_XG.T, seen.small_operations_G, strict=True):
         taken_X = seen.parts[group] + seen.parts[f"{group}_back"]
-        at_least = seen.empty[group] + seen.empty[f"{group}_back"]
-        more = operations_X > 2 * seen.packs * few  # of emptier steps the difference is noise
-        if more.any():
-            over_X = (taken_X - seen.packs * at_least)[more] / (operations_X - seen.packs * few)[more]
-            costs[group] = float(np.median(over_X))
-            if costs[group] <= 0:  # shorter than empty packs: no line goes through both
-                costs[group], at_least, few = float(np.median(taken_X[more] / operations_X[more])), 0.0, 0.0
-        per_pack += max(0.0, at_least - few * costs.get(group, 0.0))
-    # A run of text alone tells nothing of the encoder.
+        small = seen.small[group] + seen.small[f"{group}_back"]
+        slope = _slope(operations_X - seen.packs * few, taken_X - seen.packs * small)
+        if slope > 0:
+            costs[group] = slope
+            per_pack += max(0.0, small - few * slope)
+        elif operations_X.any():  # no line goes through both: all of it grows
+            costs[group] = float(np.median(taken_X)) / float(np.median(operations_X) or operations_X.mean())
+    # A run of text alone may tell nothing of the encoder.
     costs |= {group: costs["decoder"] for group in GROUPS if group not in costs}
     found = Calibration(
         run=run,
@@ -172,6 +171,17 @@ def calibration_of(run: str, seen: Seen) -> Calibration:
         per_step=found.per_step * stretch,
         per_pack=found.per_pack * stretch,
     )
+
+
+def _slope(x: np.ndarray, y: np.ndarray) -> float:
+    """Of the line through nothing with least absolute error: the median of y / x, weighted by x. 0 where x has none."""
+    there = x != 0
+    if not there.any():
+        return 0.0
+    slopes, weights = y[there] / x[there], np.abs(x[there])
+    order = np.argsort(slopes)
+    reached = np.cumsum(weights[order]) >= weights.sum() / 2
+    return float(slopes[order][reached.argmax()])
 
 
 def line_of(operations: np.ndarray, seconds: np.ndarray) -> tuple[float, float]:

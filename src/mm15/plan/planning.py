@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from mm15.base.errors import ConfigError
 from mm15.data.mixture import ShareRow
@@ -19,9 +20,10 @@ from mm15.plan.memory import USABLE, Memory, memory_of
 from mm15.plan.workload import Workload, workload_as_stated, workload_of_data
 from mm15.text.template import TemplateConfig
 from mm15.text.tokenizer import Tokenizer
+from mm15.train.optim import matmul_dtype
 from mm15.train.parallel_config import ParallelConfig
 from mm15.train.recipe import Recipe, StageName, load_recipe
-from mm15.train.rehearsal import empty_pack
+from mm15.train.rehearsal import small_pack
 
 GIB = 2**30
 
@@ -216,17 +218,17 @@ def _seen(told: Measured) -> Seen:
     planned = workload_of_data(recipe, config, told.data)
     pairs = planned.pairs_P.sum() / planned.tokens_P.sum()
     rows = zip(told.tokens, told.tiles, told.targets, strict=True)
-    empty = empty_pack(config)
-    lengths = np.diff(empty.borders)
-    few = (empty.tokens_T.numel(), len(empty.tiles_NCHW), (lengths * (lengths + 1)).sum() / 2, empty.num_targets)
+    small = small_pack(config, recipe.train)
+    lengths = np.diff(small.borders)
+    few = (small.tokens_T.numel(), len(small.tiles_NCHW), (lengths * (lengths + 1)).sum() / 2, small.num_targets)
     ways = told.ranks // recipe.train.parallel.tensor
     return Seen(
         operations_XG=np.array([_by_group(work_of(config, tile, t, n, t * pairs, g)) for t, n, g in rows]),
         seconds_X=told.seconds,
         packs=recipe.train.accumulation / ways,
         parts=told.parts,
-        empty=told.empty,
-        empty_operations_G=ways * np.array(_by_group(work_of(config, tile, *map(float, few)))),
+        small=told.small,
+        small_operations_G=ways * np.array(_by_group(work_of(config, tile, *map(float, few)))),
     )
 
 
@@ -267,7 +269,8 @@ def _memory(
     recipe: Recipe, config: ModelConfig, largest: LargestPack, cluster: Cluster, parallel: ParallelConfig
 ) -> Memory:
     pack = (largest.tokens, largest.tiles, largest.targets)
-    bf16 = recipe.train.precision == "bf16" or (recipe.train.precision == "auto" and cluster.name != "cpu")
+    auto = cluster.name != "cpu" or matmul_dtype(torch.device("cpu")) is torch.bfloat16  # "cpu" is this machine
+    bf16 = recipe.train.precision == "bf16" or (recipe.train.precision == "auto" and auto)
     return memory_of(config, recipe.split.tile, pack, recipe.train.optimizer, parallel, cluster.count, bf16)
 
 

@@ -30,7 +30,7 @@ class StepClock:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.seconds = dict.fromkeys(PARTS, 0.0)
+        self.seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
         self._last, self._back = time.thread_time(), "head_back"
         vision, connector = model.vision, model.connector
         assert isinstance(vision, nn.Module) and isinstance(connector, nn.Module)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -14,14 +14,11 @@ from mm15.base.errors import MM15Error
 from mm15.dist.ranks import meet
 from mm15.model.sizes import ModelConfig
 from mm15.train.encoder import QUESTIONS, EncoderModel
-from mm15.train.loss import loss_sums
+from mm15.train.loss import CATEGORIES, loss_sums
 from mm15.train.machine import memory, memory_there
 from mm15.train.optim import OptimizerSet
 from mm15.train.parts import StepClock
 from mm15.train.run_config import TrainConfig
-
-FEW = 4
-"""Words of a sample of the pack that is nearly empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +114,22 @@ def rehearse(model: nn.Module, optimizer: OptimizerSet, config: TrainConfig, lon
     return Rehearsal(tokens, tiles, time.perf_counter() - began, used, later)
 
 
-def rehearse_empty(model: nn.Module, optimizer: OptimizerSet, clock: StepClock) -> dict[str, float]:
-    """Seconds by part of forward and backward over a pack with next to nothing in it: what every pack takes at least.
+def rehearse_small(
+    model: nn.Module, optimizer: OptimizerSet, clock: StepClock, config: TrainConfig, sources: Sequence[str] = ()
+) -> dict[str, float]:
+    """Seconds by part of forward and backward over ``small_pack``: with a step's they tell what grows with a pack.
 
-    Two samples, one of them with a tile, as attention works by samples of similar length. Gradients are thrown away
-    and no random number is taken. Every rank must call it.
+    Gradients are thrown away and no random number is taken. Every rank must call it.
+
+    Args:
+        sources: names of those whose losses are told in a step.
     """
     device = next(model.parameters()).device
-    batch = empty_pack(model.config).to(device)  # type: ignore[arg-type]
+    batch = small_pack(model.config, config, sources).to(device)  # type: ignore[arg-type]
     with torch.random.fork_rng([]):
         clock.start()
         output = model(batch)
-        objective = loss_sums(output, batch).objective
+        objective = loss_sums(output, batch, config.z_loss, sources).objective
         for routing in output.routing:
             objective = objective + routing.objective
         clock.lap("head")
@@ -138,14 +139,23 @@ def rehearse_empty(model: nn.Module, optimizer: OptimizerSet, clock: StepClock) 
     return clock.read()
 
 
-def empty_pack(sizes: ModelConfig) -> PackedBatch:
-    """A sample of one tile and ``FEW`` words, and one of ``FEW`` words; all words are trained."""
-    each, image = sizes.connector.tokens, sizes.image_token
+def small_pack(sizes: ModelConfig, config: TrainConfig, sources: Sequence[str] = ()) -> PackedBatch:
+    """A quarter of the tokens and tiles that a pack may have, in two longer and two shorter samples, as attention works
+    by samples of similar length; all words are trained."""
+    each, image, side = sizes.connector.tokens, sizes.image_token, sizes.vision.image_size
+    part = max(8, config.pack_tokens // 4) // 6
+    lengths, left = [2 * part, 2 * part, part, part], config.pack_tiles // 4
     word = (image + 1) % sizes.decoder.vocab_size
-    tokens_T = torch.tensor([image] * each + [word] * 2 * FEW)
+    tile_counts, tokens = [], []
+    for length in lengths:
+        tile_counts.append(fitting := min(left, length // each))
+        left -= fitting
+        tokens += [image] * (fitting * each) + [word] * (length - fitting * each)
+    tokens_T = torch.tensor(tokens)
     labels_T = torch.where(tokens_T == image, IGNORE, tokens_T)
-    side = sizes.vision.image_size
-    return _pack(tokens_T, labels_T, [1, 0], [each + FEW, FEW], side, image, each)
+    pack = _pack(tokens_T, labels_T, tile_counts, lengths, side, image, each)
+    kind, source = CATEGORIES[0], sources[0] if sources else ""
+    return replace(pack, categories=(kind,) * len(lengths), sources=(source,) * len(lengths))
 
 
 def _pack(

@@ -22,7 +22,7 @@ from mm15.model.multimodal import MultimodalModel
 from mm15.train.machine import Peak, memory, peak_of
 from mm15.train.optim import OptimizerSet
 from mm15.train.parts import StepClock
-from mm15.train.rehearsal import rehearse_empty
+from mm15.train.rehearsal import rehearse_small
 from mm15.train.run_config import TrainConfig
 from mm15.train.run_report import write_report
 from mm15.train.run_state import NOTE, History
@@ -30,8 +30,8 @@ from mm15.train.trackers import Tracker, open_trackers, scalars
 from mm15.train.work import StepWork
 
 PROFILE = "profile"
-EMPTY_BEFORE = range(6, 106, 5)
-"""Steps before which a pack with next to nothing in it is measured, where parts are told."""
+SMALL_BEFORE = range(6, 106, 5)
+"""Steps before which a small pack is measured, where parts are told."""
 
 
 class Watch:
@@ -59,7 +59,7 @@ class Watch:
         self.folder, self.name, self.config, self.sources = folder, name, config, tuple(sources)
         self.flops_of: Callable[[PackedBatch], int] | None = StepWork(model) if hasattr(model, "config") else None
         self._model, self._optimizer = model, optimizer
-        self._empty: dict[str, float] | None = None
+        self._small: dict[str, float] | None = None
         self._device = next(model.parameters()).device
         can_tell = self._device.type == "cpu" and hasattr(model, "vision") and hasattr(model, "connector")
         self.clock = StepClock(model) if can_tell else None
@@ -106,8 +106,8 @@ class Watch:
 
     def before(self, step: int) -> None:
         """Step number ``step`` (from 1) is about to begin. Every rank must call it."""
-        if self.clock and step in EMPTY_BEFORE and isinstance(self._model, MultimodalModel):
-            self._empty = rehearse_empty(self._model, self._optimizer, self.clock)
+        if self.clock and step in SMALL_BEFORE and isinstance(self._model, MultimodalModel):
+            self._small = rehearse_small(self._model, self._optimizer, self.clock, self.config, self.sources)
         if self._profiler is None and step in self._window:
             activities = [ProfilerActivity.CPU]
             if self._device.type == "cuda":
@@ -116,15 +116,15 @@ class Watch:
             self._profiler.start()
 
     def told(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """What the line of a step has beside the step's own report: ``rate``, ``mfu``, ``memory``, ``empty``
-        (seconds by part of a pack with next to nothing in it), ``save_stall``."""
+        """What the line of a step has beside the step's own report: ``rate``, ``mfu``, ``memory``, ``small``
+        (seconds by part of a small pack), ``save_stall``."""
         groups = self._optimizer.optimizers[0].param_groups if self._optimizer.optimizers else []
         found: dict[str, Any] = {"rate": float(groups[0]["lr"])} if groups else {}
         if self.peak and record["seconds"]:
             found["mfu"] = record["flops"] / record["seconds"] / self.peak
         found["memory"] = memory(self._device)
-        if self._empty is not None:
-            found["empty"], self._empty = self._empty, None
+        if self._small is not None:
+            found["small"], self._small = self._small, None
         if self._stall is not None:
             found["save_stall"], self._stall = self._stall, None
         return found

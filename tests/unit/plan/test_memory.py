@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import weakref
+from typing import Any, Literal
+
 import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from mm15.model.flops import on_meta
+from mm15.model.multimodal import MultimodalModel
 from mm15.model.sizes import SIZES
 from mm15.plan.memory import activation_bytes, memory_of, parameters_of
+from mm15.train.loss import loss_sums
+from mm15.train.parallel import parallelise
 from mm15.train.parallel_config import ParallelConfig
-from mm15.train.run_config import OptimizerConfig
+from mm15.train.rehearsal import largest_pack
+from mm15.train.run_config import OptimizerConfig, TrainConfig
 
 DEBUG = SIZES["debug"]
 PACK = (512.0, 8.0, 100.0)
@@ -54,3 +64,49 @@ def test_checkpointing_keeps_less():
     kinds = [ParallelConfig(checkpointing=kind) for kind in ("none", "selective", "full")]
     none, selective, full = (activation_bytes(SIZES["3b"], 672, (4096, 26, 1500), kind, 2) for kind in kinds)
     assert none > selective > full > 0
+
+
+class _Alive(TorchDispatchMode):
+    """Adds up the storages that operations make, for as long as they live."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive = self.peak = 0
+        self._sizes: dict[int, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor) and not isinstance(tensor, torch.nn.Parameter):
+                storage = tensor.untyped_storage()
+                if storage._cdata not in self._sizes:
+                    self._sizes[storage._cdata] = storage.nbytes()
+                    weakref.finalize(storage, self._gone, storage._cdata)
+                    self.alive += storage.nbytes()
+                    self.peak = max(self.peak, self.alive)
+        return result
+
+    def _gone(self, key: int) -> None:
+        self.alive -= self._sizes.pop(key, 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["none", "selective", "full"])
+def test_the_formula_tells_what_a_pack_really_keeps(kind: Literal["none", "selective", "full"], dtype: torch.dtype):
+    model = MultimodalModel(DEBUG, dtype)
+    model.init_weights(0)
+    parallel = ParallelConfig(checkpointing=kind)
+    parallelise(model, parallel)
+    batch = largest_pack(model, TrainConfig(steps=1, pack_tokens=512, pack_tiles=16), longest=64)
+    pack = (512.0, 16.0, float(batch.num_targets))
+    planned = memory_of(DEBUG, 16, pack, OptimizerConfig(), parallel, world=1, bf16=dtype is torch.bfloat16)
+    with _Alive() as watched:
+        output = model(batch)
+        kept = watched.alive - output.logits_LV.untyped_storage().nbytes()
+        loss_sums(output, batch).objective.backward()
+    if kind == "full":  # the plan has the block that is computed again, which comes on the way back
+        everything = planned.activations + planned.logits + planned.gradients
+        assert kept < 0.6 * planned.activations
+        assert 0.75 < watched.peak / everything < 1.15
+    else:
+        assert 0.85 < kept / planned.activations < 1.25

@@ -12,7 +12,6 @@ from mm15.data.loader import Loader
 from mm15.data.planner import build_planner, pack_cost
 from mm15.data.source import open_sources
 from mm15.model.sizes import SIZES
-from mm15.plan.calibrate import line_of
 from mm15.plan.hardware import cluster_of
 from mm15.plan.planning import model_of, plan_of, plan_run
 from mm15.plan.telling import short, text_of
@@ -88,12 +87,6 @@ def test_shares_are_the_recipes_and_rows_those_of_the_registry():
 def test_ranks_must_divide_the_packs_of_a_step():
     with pytest.raises(ConfigError, match="no multiple of the 7 ranks"):
         plan_run("sft-mini", "7xH100", changes=("window=256",))
-
-
-def test_a_line_is_found_again():
-    operations = np.linspace(1e9, 2e9, 50)
-    rate, idle = line_of(operations, 0.05 + operations / 40e9)
-    assert (rate, idle) == pytest.approx((40e9, 0.05))
 
 
 def test_numbers_are_told_short():
