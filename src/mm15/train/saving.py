@@ -20,7 +20,7 @@ from torch import nn
 from torch.distributed.checkpoint.staging import BlockingAsyncStager
 
 from mm15.base.errors import MM15Error
-from mm15.dist.ranks import has_ranks, is_first
+from mm15.dist.ranks import has_ranks, is_first, meet
 from mm15.train import checkpoint
 from mm15.train.optim import OptimizerSet
 
@@ -52,6 +52,7 @@ class Saver:
         checkpoint.check_writable(root)
         # A group of its own: the collective calls of a save must not mix with those of a step.
         self._group: Any = dist.new_group(backend="gloo") if has_ranks() else None
+        meet()  # A rank with no step left to take would be gone while another still connects to it.
 
     def start(self, step: int, model: nn.Module, optimizer: OptimizerSet, loader: Mapping[str, Any]) -> None:
         """Copy everything and return; the writing goes on beside.
