@@ -267,7 +267,7 @@ def main() -> None:
 
 
 def _step(model: MultimodalModel, optimizer: object, packs: Sequence[PackedBatch]) -> None:
-    train_step(model, optimizer, packs, CLIP)  # type: ignore[arg-type]
+    train_step(model, optimizer, packs, CLIP)
 
 
 if __name__ == "__main__":

@@ -261,6 +261,43 @@ def parity(theirs: Peer, ours: MultimodalModel, grads: Callable[[], dict[str, Te
     return worst
 
 
+def compare(kind: str, samples: Sequence[Picture], packs: Sequence[PackedBatch], arguments: argparse.Namespace) -> None:
+    """One peer beside us: gradients first, then the bound by operations, then the clock."""
+    tokens, tiles = sum(len(p.tokens_T) for p in packs), sum(len(p.tiles_NCHW) for p in packs)
+    targets = sum(sample.labelled for sample in samples)
+    theirs = peer(kind)
+    ours, grads = imported(theirs)
+    name = type(theirs.model).__name__.removesuffix("ForConditionalGeneration")
+    print(f"gradients, mm15 against {name} (one picture of 3 x 1 tiles): {parity(theirs, ours, grads):.1e}")
+    batches = [theirs_of(samples[start : start + BATCH], theirs.vision) for start in range(0, len(samples), BATCH)]
+    their_positions = sum(batch["input_ids"].numel() for batch in batches)
+    print(
+        f"{len(samples)} samples, {tiles} tiles, {tokens} tokens, {targets} labels a step; "
+        f"{their_positions} positions there ({tokens / their_positions:.0%} real)",
+        flush=True,
+    )
+    their_flops = counted(lambda: their_backward(theirs.model, batches, targets))
+    bound = their_flops / counted(lambda: our_backward(ours, packs, targets))
+    theirs.model.zero_grad()
+    ours.zero_grad()
+    optimizer = build_optimizer(ours, OptimizerConfig(lr=RATE))
+    their_optimizer = torch.optim.AdamW(
+        theirs.model.parameters(), RATE, betas=(0.9, 0.95), weight_decay=0.0, fused=True
+    )
+
+    def our_step() -> None:
+        train_step(ours, optimizer, packs, CLIP)
+
+    def their_step() -> None:
+        their_backward(theirs.model, batches, targets)
+        torch.nn.utils.clip_grad_norm_(theirs.model.parameters(), CLIP)
+        their_optimizer.step()
+        their_optimizer.zero_grad()
+
+    sides = {"mm15": our_step, name: their_step}
+    told(interleaved(sides, arguments.rounds, clock_of(arguments)), tokens, {name: bound})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer", choices=("next", "onevision"), action="append")
@@ -274,40 +311,8 @@ def main() -> None:
     print(about(arguments.threads), "CPU time" if arguments.cpu_time else "wall time")
     samples = mixture_samples(arguments.samples)
     packs = ours_of(samples)
-    tokens, tiles = sum(len(p.tokens_T) for p in packs), sum(len(p.tiles_NCHW) for p in packs)
-    targets = sum(sample.labelled for sample in samples)
     for kind in arguments.peer or ("next", "onevision"):
-        theirs = peer(kind)
-        ours, grads = imported(theirs)
-        name = type(theirs.model).__name__.removesuffix("ForConditionalGeneration")
-        print(f"gradients, mm15 against {name} (one picture of 3 x 1 tiles): {parity(theirs, ours, grads):.1e}")
-        batches = [theirs_of(samples[start : start + BATCH], theirs.vision) for start in range(0, len(samples), BATCH)]
-        their_positions = sum(batch["input_ids"].numel() for batch in batches)  # type: ignore[union-attr]
-        print(
-            f"{len(samples)} samples, {tiles} tiles, {tokens} tokens, {targets} labels a step; "
-            f"{their_positions} positions there ({tokens / their_positions:.0%} real)",
-            flush=True,
-        )
-        their_flops = counted(lambda: their_backward(theirs.model, batches, targets))  # noqa: B023
-        bound = their_flops / counted(lambda: our_backward(ours, packs, targets))  # noqa: B023
-        theirs.model.zero_grad()
-        ours.zero_grad()
-        optimizer = build_optimizer(ours, OptimizerConfig(lr=RATE))
-        their_optimizer = torch.optim.AdamW(
-            theirs.model.parameters(), RATE, betas=(0.9, 0.95), weight_decay=0.0, fused=True
-        )
-
-        def our_step() -> None:
-            train_step(ours, optimizer, packs, CLIP)  # noqa: B023
-
-        def their_step() -> None:
-            their_backward(theirs.model, batches, targets)  # noqa: B023
-            torch.nn.utils.clip_grad_norm_(theirs.model.parameters(), CLIP)  # noqa: B023
-            their_optimizer.step()  # noqa: B023
-            their_optimizer.zero_grad()  # noqa: B023
-
-        sides = {"mm15": our_step, name: their_step}
-        told(interleaved(sides, arguments.rounds, clock_of(arguments)), tokens, {name: bound})
+        compare(kind, samples, packs, arguments)
 
 
 if __name__ == "__main__":

@@ -32,9 +32,8 @@ from mm15.data.loader import Loader
 from mm15.processor import Processor
 from mm15.stage import LOG, RECIPE, resume_stage, start_stage
 from mm15.train.loop import train
-from mm15.train.run_config import OptimizerConfig, ScheduleConfig, TrainConfig
 from stage_fixture import Terminate, small_recipe
-from training_fixture import RandomPacks, debug_model, random_pack
+from training_fixture import FAULTY, Poison, RandomPacks, debug_model, random_pack
 
 STAGES = {"pretrain": 80, "continual": 60, "sft": 60}
 """200 steps of three stages."""
@@ -207,17 +206,6 @@ def elastic(folder: Path, data: str, legs: list[list[int]]) -> list[list[int]]:
     return codes
 
 
-CONFIG = TrainConfig(
-    steps=10,
-    accumulation=2,
-    save_every=2,
-    precision="fp32",
-    max_bad_steps=3,
-    optimizer=OptimizerConfig(kind="muon", lr=1e-3),
-    schedule=ScheduleConfig(warmup=0),
-)
-
-
 class DealtPacks(RandomPacks):
     """Random packs dealt to the ranks, as the loader deals them."""
 
@@ -228,25 +216,13 @@ class DealtPacks(RandomPacks):
             yield self.position - world + rank, random_pack(self.position - world + rank, self.samples)
 
 
-class Poison(torch.nn.Module):
-    """The debug model with NaN in the logits of packs that hold given samples."""
-
-    def __init__(self, keys: list[str]) -> None:
-        super().__init__()
-        self.inner, self.keys = debug_model(), set(keys)
-
-    def forward(self, batch: Any) -> Any:
-        output = self.inner(batch)
-        return output._replace(logits_LV=output.logits_LV + NAN) if self.keys & set(batch.keys) else output
-
-
 def poisoned(folder: Path, world: int, keys: list[str], steps: int) -> list[int]:
     """Training with poisoned samples; weights of every rank are written down at the end."""
 
     def work(rank: int) -> None:
         model = Poison(keys)
         try:
-            train(model, DealtPacks(), CONFIG.model_copy(update={"steps": steps}), folder / "run")
+            train(model, DealtPacks(), FAULTY.model_copy(update={"steps": steps}), folder / "run")
         except MM15Error as error:
             (folder / f"error-{rank}").write_text(str(error))
         digest = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values()))
@@ -277,7 +253,7 @@ def full_disk(folder: Path, limit: int, world: int = 1) -> dict[str, Any]:
     def work(filling: bool, rank: int) -> None:
         hooks = [Fill()] if filling else []
         try:
-            report = train(debug_model(), DealtPacks(), CONFIG, folder / "run", resume=not filling, hooks=hooks)
+            report = train(debug_model(), DealtPacks(), FAULTY, folder / "run", resume=not filling, hooks=hooks)
             (folder / f"end-{filling}").write_text(f"{report.status} {report.step}")
         except MM15Error as error:
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
@@ -308,7 +284,7 @@ def read_only(folder: Path, step: int) -> dict[str, Any]:
             os.setgid(65534)
             os.setuid(65534)
         try:
-            train(debug_model(), DealtPacks(), CONFIG, folder / "run", hooks=[Lock()] if step else [])
+            train(debug_model(), DealtPacks(), FAULTY, folder / "run", hooks=[Lock()] if step else [])
             (folder / "end").write_text("finished")
         except MM15Error as error:
             (folder / "end").write_text(str(error))

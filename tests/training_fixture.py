@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from mm15.base.rng import numpy_rng
 from mm15.base.types import Category
 from mm15.model.multimodal import MultimodalModel
 from mm15.model.sizes import SIZES
+from mm15.train.run_config import OptimizerConfig, ScheduleConfig, TrainConfig
 
 # Models this small are several times slower on two threads than on one.
 torch.set_num_threads(1)
@@ -70,3 +71,33 @@ class RandomPacks:
         while True:
             self.position += 1
             yield self.position - 1, random_pack(self.position - 1, self.samples)
+
+
+FAULTY = TrainConfig(
+    steps=10,
+    accumulation=2,
+    save_every=2,
+    precision="fp32",
+    max_bad_steps=3,
+    optimizer=OptimizerConfig(kind="muon", lr=1e-3),
+    schedule=ScheduleConfig(warmup=0),
+)
+"""A short run to which something happens."""
+
+
+class Poison(torch.nn.Module):
+    """The debug model with NaN or Inf in the logits of the packs that hold given samples, or in their gradients."""
+
+    def __init__(self, keys: Iterable[str], value: float = float("nan"), gradient_only: bool = False) -> None:
+        super().__init__()
+        self.inner = debug_model()
+        self.keys, self.value, self.gradient_only = set(keys), value, gradient_only
+
+    def forward(self, batch: PackedBatch) -> Any:
+        output = self.inner(batch)
+        if self.keys & set(batch.keys):
+            if self.gradient_only:
+                output.logits_LV.register_hook(lambda grad: grad * self.value)
+            else:
+                output = output._replace(logits_LV=output.logits_LV + self.value)
+        return output

@@ -15,37 +15,10 @@ from mm15.base.errors import MM15Error, NonFiniteError
 from mm15.train import checkpoint
 from mm15.train.loop import train
 from mm15.train.optim import build_optimizer
-from mm15.train.run_config import OptimizerConfig, ScheduleConfig, TrainConfig
 from mm15.train.step import train_step
-from training_fixture import RandomPacks, debug_model, random_pack
+from training_fixture import FAULTY, Poison, RandomPacks, debug_model, random_pack
 
-CONFIG = TrainConfig(
-    steps=6,
-    accumulation=2,
-    save_every=2,
-    precision="fp32",
-    max_bad_steps=3,
-    optimizer=OptimizerConfig(kind="muon", lr=1e-3),
-    schedule=ScheduleConfig(warmup=0),
-)
-
-
-class Poison(torch.nn.Module):
-    """The debug model with NaN or Inf in the logits of the packs that hold given samples, or in their gradients."""
-
-    def __init__(self, keys, value=float("nan"), gradient_only=False):
-        super().__init__()
-        self.inner = debug_model()
-        self.keys, self.value, self.gradient_only = set(keys), value, gradient_only
-
-    def forward(self, batch):
-        output = self.inner(batch)
-        if self.keys & set(batch.keys):
-            if self.gradient_only:
-                output.logits_LV.register_hook(lambda grad: grad * self.value)
-            else:
-                output = output._replace(logits_LV=output.logits_LV + self.value)
-        return output
+CONFIG = FAULTY.model_copy(update={"steps": 6})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

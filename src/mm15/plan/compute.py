@@ -1,8 +1,8 @@
 """Floating-point operations of a training step by component. A multiply-add counts as two.
 
 Counted is what the mathematics needs: attention over the pairs that are seen, no padding, no word table, no
-recomputation (that is
-told apart). Backward is twice forward: one product for the input's gradient, one for the weight's.
+recomputation (that is told apart). Backward is twice forward: one product for the input's gradient, one
+for the weight's.
 """
 
 from __future__ import annotations

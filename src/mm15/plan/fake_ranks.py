@@ -1,14 +1,12 @@
 """A dry run: one rank of many takes one real step, without memory, without the others, without the device.
 
 Tensors are fake (shapes without contents), collective calls go to torch's fake process group, and everything else is
-the code of
-training: the model is built, spread over ranks by ``parallelise``, and ``train_step`` runs forward, backward and the
-optimizer. What is alive at any moment is added up, storage by storage.
+the code of training: the model is built, spread over ranks by ``parallelise``, and ``train_step`` runs forward,
+backward and the optimizer. What is alive at any moment is added up, storage by storage.
 
 Where contents decide shapes, the dry run decides: labels and picture positions are as many as the pack is said to
-have, no expert
-drops a row, every rank of an expert group gets as many rows, and tiles are even already. Attention takes the path of a
-GPU.
+have, no expert drops a row, every rank of an expert group gets as many rows, and tiles are even already. Attention
+takes the path of a GPU.
 """
 
 from __future__ import annotations

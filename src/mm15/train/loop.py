@@ -123,7 +123,8 @@ def train(
     device = next(model.parameters()).device if weights is None and config.parallel.shard == "none" else rank_device()
     if device.type == "cpu":
         keep_freed_memory()
-    model.compute_dtype = compute_dtype(config, device)  # type: ignore[assignment]
+    dtype = compute_dtype(config, device)
+    model.compute_dtype = dtype  # type: ignore[assignment]  # a plain attribute, which nn.Module declares as a module
     parallelise(model, config.parallel, mesh=layout())
     if weights is not None:
         fill(model, weights, device)
@@ -131,7 +132,7 @@ def train(
     start = _restore(model, optimizer, loader, folder / "checkpoints", accept_plan) if resume else _fresh(folder)
     model.train()
 
-    watch = Watch(model, optimizer, config, folder, name, model.compute_dtype, sources)  # type: ignore[arg-type]
+    watch = Watch(model, optimizer, config, folder, name, dtype, sources)
     stalled = 0.0
     bad = skipped = tokens = tiles = samples = 0
     done, loss, began = start, float("nan"), time.perf_counter()

@@ -8,20 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mm15.base.errors import MissingExtra
+from mm15.train.trackers._run import RunTracker
 
 
-class _Trackio:
-    def __init__(self, run: Any) -> None:
-        self._run = run
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        self._run.log(dict(values), step=step)
-
-    def close(self) -> None:
-        self._run.finish()
-
-
-def open_tracker(folder: Path, name: str, config: Mapping[str, Any]) -> _Trackio:
+def open_tracker(folder: Path, name: str, config: Mapping[str, Any]) -> RunTracker:
     """A run of project mm15 in trackio's own folder (TRACKIO_DIR). A resumed run continues under its name.
 
     Raises:
@@ -34,4 +24,4 @@ def open_tracker(folder: Path, name: str, config: Mapping[str, Any]) -> _Trackio
     project = os.environ.get("TRACKIO_PROJECT", "mm15")
     unique = f"{name} {folder.resolve()}"
     start = trackio.init  # pyright: ignore[reportAttributeAccessIssue]
-    return _Trackio(start(project=project, name=unique, config=dict(config), resume="allow", embed=False))
+    return RunTracker(start(project=project, name=unique, config=dict(config), resume="allow", embed=False))

@@ -9,20 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mm15.base.errors import MissingExtra
+from mm15.train.trackers._run import RunTracker
 
 
-class _Wandb:
-    def __init__(self, run: Any) -> None:
-        self._run = run
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        self._run.log(dict(values), step=step)
-
-    def close(self) -> None:
-        self._run.finish()
-
-
-def open_tracker(folder: Path, name: str, config: Mapping[str, Any]) -> _Wandb:
+def open_tracker(folder: Path, name: str, config: Mapping[str, Any]) -> RunTracker:
     """A run of project mm15. The same run folder keeps its identity, so that a resumed run continues its curves.
 
     Raises:
@@ -37,4 +27,4 @@ def open_tracker(folder: Path, name: str, config: Mapping[str, Any]) -> _Wandb:
     kept = {"dir": str(folder), "id": identity, "resume": "allow", "mode": mode}
     project = os.environ.get("WANDB_PROJECT", "mm15")
     start = wandb.init  # pyright: ignore[reportAttributeAccessIssue]
-    return _Wandb(start(project=project, name=name, config=dict(config), **kept))
+    return RunTracker(start(project=project, name=name, config=dict(config), **kept))
