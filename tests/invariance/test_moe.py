@@ -77,7 +77,7 @@ def backward(made, out, objective, x_TD):
 
 @pytest.fixture(params=["looped", "grouped"])
 def any_path(request, monkeypatch):
-    monkeypatch.setattr(fast, "_groups_on", lambda x_TD, down: request.param == "grouped")
+    monkeypatch.setattr(fast, "groups_on", lambda x_TD, down: request.param == "grouped")
 
 
 @pytest.mark.parametrize("skew", [0.0, 0.15], ids=["even", "skewed"])

@@ -25,6 +25,7 @@ from mm15.generate.sampling import Sampling, choose
 from mm15.generate.speech import Speech
 from mm15.model.cache import PAGE
 from mm15.model.multimodal import MultimodalModel
+from mm15.model.static import StaticDecode
 from mm15.processor import Processor
 
 BATCH_TOKENS = 16_384
@@ -96,6 +97,8 @@ class Engine:
         self.cache = model.new_pool(places // page, page)
         self.features = features or Features(model)
         self.device = next(model.parameters()).device
+        # Elsewhere kernels start as fast as Python asks for them, and attention reads pages where they lie.
+        self.static = StaticDecode(model, self.cache) if self.device.type == "cuda" else None
         self._tickets = itertools.count()
         self._requests: dict[int, _Request] = {}
         self._waiting: deque[_Request] = deque()
@@ -191,7 +194,10 @@ class Engine:
         if not self._live:
             return
         more, rows = self._share()
-        logits_SV = self.model.advance(self._inputs(more), more, self.cache, rows)
+        if self.static is not None and all(request.unread_TD is None for request in self._live):
+            logits_SV = self.static.advance([request.speech.ids[-1] for request in self._live])
+        else:
+            logits_SV = self.model.advance(self._inputs(more), more, self.cache, rows)
         # A picture is something the model is shown; it cannot say one.
         logits_SV[:, self.processor.image_token] = -math.inf
         asked = [self._live[row] for row in rows]

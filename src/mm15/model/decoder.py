@@ -7,21 +7,33 @@ G key/value heads, N = H + 2 G.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mm15.model.attention import Segments, causal_attention
-from mm15.model.cached import Step
 from mm15.model.layers import Linear, RMSNorm, Rotation, Table, roll_half
 from mm15.model.moe import MoE, Routings
 from mm15.model.rope import rope_frequencies
 from mm15.model.sizes import DecoderConfig
 
 
+class Pass(Protocol):
+    """What all layers share about one pass: over a packed stream (``Stream``), or over new positions of sequences whose
+    past is cached (``cached.Step``, ``static.StaticStep``)."""
+
+    rotation: Rotation
+    routing: Routings | None
+
+    def attend(self, layer: int, qkv_TND: Tensor) -> Tensor:
+        """[T, N, D] → [T, H, D]."""
+        ...
+
+
 class Stream:
-    """What all layers share about one pass over a packed stream: rotations and segments."""
+    """A pass over a packed stream: rotations and segments."""
 
     def __init__(
         self, config: DecoderConfig, positions_T: Tensor, borders: tuple[int, ...], dtype: torch.dtype
@@ -71,7 +83,7 @@ class Attention(nn.Module):
         self.q_norm, self.k_norm = (RMSNorm(width, config.norm_eps) if config.qk_norm else None for width in widths)
         self.out = Linear(heads * head_dim, config.width, bias=config.out_bias, gain=(2 * config.layers) ** -0.5)
 
-    def forward(self, x_TD: Tensor, layer: int, stream: Stream | Step) -> Tensor:
+    def forward(self, x_TD: Tensor, layer: int, stream: Pass) -> Tensor:
         qkv_TND = self.qkv(x_TD).unflatten(-1, (-1, self.head_dim))
         qk_TND, v_TGD = qkv_TND.split([self.heads + self.kv_heads, self.kv_heads], dim=1)
         if self.q_norm is not None and self.k_norm is not None:
@@ -111,7 +123,7 @@ class Block(nn.Module):
         has_experts = config.moe is not None and config.moe.in_layer(layer)
         self.mlp = MoE(config, layer) if has_experts else SwiGLU(config)
 
-    def forward(self, x_TD: Tensor, layer: int, stream: Stream | Step, keep_R: Tensor | None = None) -> Tensor:
+    def forward(self, x_TD: Tensor, layer: int, stream: Pass, keep_R: Tensor | None = None) -> Tensor:
         """``keep_R``: after attention only these rows go on; the others are read by nothing behind the last block."""
         if self.norm_after:
             x_TD = x_TD + self.attention_norm(self.attention(x_TD, layer, stream))
@@ -139,7 +151,7 @@ class Decoder(nn.Module):
         """Word embeddings [T, D]."""
         return F.embedding(tokens_T, self.embedding.weight).to(dtype)
 
-    def forward(self, x_TD: Tensor, stream: Stream | Step, keep_R: Tensor | None = None) -> Tensor:
+    def forward(self, x_TD: Tensor, stream: Pass, keep_R: Tensor | None = None) -> Tensor:
         """Hidden states behind the final norm: [T, D], or [R, D] of the rows ``keep_R`` alone."""
         for layer, block in enumerate(self.blocks):
             is_last = layer == len(self.blocks) - 1

@@ -78,7 +78,7 @@ def mix(x_TD: Tensor, gates_TK: Tensor, plan: Dispatch, gate_up: Tensor, down: T
         down: [E, D, F].
     """
     gates_N = gates_TK.t().reshape(-1)[plan.pair_N].to(x_TD.dtype)
-    product = _grouped_product if _groups_on(x_TD, down) else _looped_product
+    product = _grouped_product if groups_on(x_TD, down) else _looped_product
     gate, up = product(x_TD.index_select(0, plan.row_N), gate_up, plan.ends_E).chunk(2, dim=-1)
     # The gate scales the inner row, not the outer one: the same product, and nothing of the outer one is kept.
     y_ND = product(F.silu(gate) * up * gates_N[:, None], down, plan.ends_E)
@@ -87,7 +87,7 @@ def mix(x_TD: Tensor, gates_TK: Tensor, plan: Dispatch, gate_up: Tensor, down: T
     return y_ND.index_select(0, plan.slot_KT.flatten()).view(*plan.slot_KT.shape, y_ND.shape[1]).sum(0)
 
 
-def _groups_on(x_TD: Tensor, down: Tensor) -> bool:
+def groups_on(x_TD: Tensor, down: Tensor) -> bool:
     """Whether torch's grouped product serves this device and these widths (rows of whole 16 bytes).
 
     On CPUs it is a loop of products; where weights are cast first, a loop that casts them one by one has less to move.

@@ -52,7 +52,7 @@ def test_a_tile_of_the_papers_encoder_costs_what_it_must():
 
 @pytest.mark.parametrize("moe", [None, MoEConfig(experts=4, every=2, mlp_width=24), MoEConfig(experts=4, every=1)])
 def test_the_decoders_operations_are_those_of_a_run(moe, monkeypatch):
-    monkeypatch.setattr(experts, "_groups_on", lambda x_TD, down: False)  # torch does not count its grouped product
+    monkeypatch.setattr(experts, "groups_on", lambda x_TD, down: False)  # torch does not count its grouped product
     config = DEBUG if moe is None else with_experts(DEBUG, moe)
     model = MultimodalModel(config)
     model.init_weights(0)
