@@ -16,6 +16,10 @@ from mm15.model.multimodal import MultimodalModel
 FEATURE_BYTES = 256 * 2**20
 """Default memory for features that may be wanted again."""
 
+PATCHES_AT_ONCE = {"cpu": 2_048, "cuda": 65_536}
+"""Tiles are encoded so many patches at a time, at least one tile: memory stays bounded whatever comes in at once, and
+on a processor activations stay in its cache (a quarter to a third faster than 320 tiles of 64 patches at once)."""
+
 
 class Features:
     """Features of tiles by the hash of their bytes; those unused for longest go when ``max_bytes`` are full.
@@ -41,10 +45,12 @@ class Features:
         new = {name: place for place, name in reversed([*enumerate(names)]) if name not in known}
         if new:
             device = self.model.decoder.embedding.weight.device
-            made_NMD = self.model.encode_tiles(tiles_NCHW[list(new.values())].to(device))
-            for name, made in zip(new, made_NMD, strict=True):
-                known[name] = made
-                self._keep(name, made)
+            at_once = max(1, PATCHES_AT_ONCE.get(device.type, 2_048) // self.model.config.vision.num_patches)
+            parts = tiles_NCHW[list(new.values())].split(at_once)
+            made = [made_MD for part in parts for made_MD in self.model.encode_tiles(part.to(device))]
+            for name, made_MD in zip(new, made, strict=True):
+                known[name] = made_MD
+                self._keep(name, made_MD)
         self.encoded += len(new)
         self.reused += len(names) - len(new)
         return torch.stack([known[name] for name in names])

@@ -19,6 +19,10 @@ from torch.nn.attention.varlen import varlen_attn
 WRITTEN_OUT_UP_TO = 512
 """On CPUs, written-out products beat the fused kernel up to about this length (and need L² memory)."""
 
+SCORES_UP_TO = 4 * 2**20
+"""Bytes of scores that are written out where no gradient is wanted: beyond, fresh memory costs more than it saves (the
+fused kernel was twice as fast at 8 to 19 MB). With gradients scores are kept anyway, and the fused kernel is slower."""
+
 BUCKET_FILL = 0.75
 """A segment shorter than this share of its bucket's longest opens a new bucket."""
 
@@ -173,7 +177,9 @@ def attend(q_SHLD: Tensor, k_SGLD: Tensor, v_SGLD: Tensor, causal: bool = False,
     """Softmax attention of equal-length rows, [S, H, L, D]; H is a multiple of G; ``window``: of causal rows."""
     num_segments, num_heads, length, head_dim = q_SHLD.shape
     num_kv_heads, num_keys = k_SGLD.shape[1], k_SGLD.shape[2]
-    if q_SHLD.is_cuda or max(length, num_keys) > WRITTEN_OUT_UP_TO:
+    scores = num_segments * num_heads * length * num_keys * q_SHLD.element_size()
+    is_much = scores > SCORES_UP_TO and not torch.is_grad_enabled()
+    if q_SHLD.is_cuda or max(length, num_keys) > WRITTEN_OUT_UP_TO or is_much:
         seen = None
         if window is not None:
             seen = torch.ones(length, num_keys, dtype=torch.bool, device=q_SHLD.device).tril().triu(1 - window)
