@@ -135,6 +135,19 @@ def die_in(owner: object, name: str, call: int) -> None:
     setattr(owner, name, counted)
 
 
+def round_otherwise(seed: int) -> None:
+    """Gradients of this process get the noise of one rounding more, 2⁻²⁴ of each, before they are clipped."""
+    real, generator = torch.nn.utils.clip_grad_norm_, torch.Generator().manual_seed(seed)
+
+    def noisy(parameters: Any, *arguments: Any, **options: Any) -> Any:
+        parameters = list(parameters)
+        for grad in (parameter.grad for parameter in parameters if parameter.grad is not None):
+            grad.mul_(1 + 2**-24 * torch.randn(grad.shape, generator=generator))
+        return real(parameters, *arguments, **options)
+
+    torch.nn.utils.clip_grad_norm_ = noisy
+
+
 def three_stages(folder: Path, data: Path, rank: int) -> None:
     """All stages, each from the bundle of the one before; goes on wherever an earlier attempt ended."""
     init: Path | None = None
@@ -151,7 +164,7 @@ def three_stages(folder: Path, data: Path, rank: int) -> None:
 
 def kills(folder: Path, data: str, world: int, kills: list[dict[str, Any]]) -> dict[str, Any]:
     """Go through the kills, in as many three-stage runs as they last for, each brought to its end."""
-    done, lap, deaths = [], 0, 0
+    done, lap, deaths, missed = [], 0, 0, 0
     pending = list(kills)
     while pending or deaths:
         place = folder / f"run-{lap}"
@@ -161,17 +174,26 @@ def kills(folder: Path, data: str, world: int, kills: list[dict[str, Any]]) -> d
         if any(codes):
             assert kill and codes[kill["rank"]] == -9, (kill, codes)
             done.append(pending.pop(0))
-            deaths += 1
+            deaths, missed = deaths + 1, 0
         else:
+            # What was left of a run may have been too short for the moment; a whole run must reach it.
+            missed = missed + 1 if kill else 0
+            assert missed < 3, f"never reached: {kill}"
             lap, deaths = lap + 1, 0
     return {"killed": done, "runs": lap}
 
 
-def straight(folder: Path, data: str, world: int) -> dict[str, Any]:
-    """The three stages without any accident."""
+def straight(folder: Path, data: str, world: int, rounding: int | None = None) -> dict[str, Any]:
+    """The three stages without any accident; ``rounding``: a seed by which the last bit of gradients is drawn."""
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    codes = forked(folder, world, partial(three_stages, folder, Path(data)))
+
+    def work(rank: int) -> None:
+        if rounding is not None:
+            round_otherwise(rounding)
+        three_stages(folder, Path(data), rank)
+
+    codes = forked(folder, world, work)
     return {"codes": codes, "seconds": time.monotonic() - began}
 
 
@@ -327,8 +349,12 @@ def random_kills(seed: int, world: int, seconds: float) -> list[dict[str, Any]]:
     ends += [{"call": "rename", "nth": rng.randint(1, 16)} for _ in range(1)]
     ends += [{"call": "replace", "nth": rng.randint(4, 16)} for _ in range(1)]
     every = [{**kill, "rank": rng.randrange(world)} for kill in (*anywhen, *steps, *inside, *ends)]
-    # The first rank alone writes the manifest and renames.
+    # The first rank alone writes the manifest and renames; the log is its own, others flush only their part of a save.
     every = [{**kill, "rank": 0} if kill.get("call") in ("rename", "replace") else kill for kill in every]
+    every = [
+        {**kill, "nth": 1 + kill["nth"] % 16} if kill["rank"] and kill.get("call") == "flush" else kill
+        for kill in every
+    ]
     rng.shuffle(every)
     return every
 

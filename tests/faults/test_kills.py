@@ -29,12 +29,25 @@ def test_three_stages_killed_at_fifteen_points(small_data: Path, tmp_path: Path,
 
 
 def test_two_processes_are_one(small_data: Path, tmp_path: Path, figure):
-    for world in (1, 2):
-        assert ask(tmp_path / f"{world}", 3600, task="straight", data=small_data, world=world)["codes"] == [0] * world
-    far = max(
-        abs(a - b) / a
-        for stage in STAGES
-        for a, b in zip(losses(tmp_path / "1" / stage), losses(tmp_path / "2" / stage), strict=True)
+    """But for rounding, which optimizers enlarge: AdamW takes a full step where a gradient is nothing but rounding. How
+    far that carries in 200 steps is told by runs of one process whose gradients are rounded otherwise."""
+    runs = {"1": {"world": 1}, "2": {"world": 2}}
+    runs |= {f"rounded-{seed}": {"world": 1, "rounding": seed} for seed in (1, 2, 3)}
+    for name, orders in runs.items():
+        codes = ask(tmp_path / name, 3600, task="straight", data=small_data, **orders)["codes"]
+        assert codes == [0] * int(orders["world"])
+
+    def far(name: str, stage: str) -> float:
+        pairs = zip(losses(tmp_path / "1" / stage), losses(tmp_path / name / stage), strict=True)
+        return max(abs(a - b) / a for a, b in pairs)
+
+    apart = {stage: far("2", stage) for stage in STAGES}
+    rounded = {stage: max(far(f"rounded-{seed}", stage) for seed in (1, 2, 3)) for stage in STAGES}
+    assert apart["pretrain"] < 1e-6
+    assert all(apart[stage] < 3 * rounded[stage] for stage in STAGES), (apart, rounded)
+    figure(
+        "1 and 2 processes, 200 steps in three stages",
+        "1",
+        f"losses differ by {', '.join(f'{value:.1e}' for value in apart.values())} at most (relative, by stage); "
+        f"one process whose gradients get one rounding more: {', '.join(f'{value:.1e}' for value in rounded.values())}",
     )
-    assert far < 1e-4
-    figure("1 and 2 processes, 200 steps in three stages", "1", f"losses differ by {far:.1e} at most (relative)")
