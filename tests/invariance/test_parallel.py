@@ -12,14 +12,16 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.multiprocessing.spawn import spawn
 
 from mm15.base.errors import ConfigError
+from mm15.train import checkpoint
 from mm15.train.adafactor import AdaFactor
 from mm15.train.gradients import clip_gradients, reduce_gradients
 from mm15.train.loss import loss_sums
 from mm15.train.parallel import parallelise
 from mm15.train.parallel_config import ParallelConfig
+from mm15.train.parallel_tensor import local
 from mm15.train.parallel_tiles import shipments
 from mm15.train.sharded import full_weights, is_shared_out, whole
-from parallel_fixture import join, leave, new_model, pack_with, series, start
+from parallel_fixture import join, leave, new_model, pack_with, series, start, steps_of
 
 FULL = ParallelConfig(shard="full")
 SERIES = {
@@ -68,6 +70,30 @@ def adafactor_moves(config: ParallelConfig | None) -> dict[str, torch.Tensor]:
     return full_weights(model)
 
 
+CROSSINGS = {
+    "alone to tensor": (ParallelConfig(), ParallelConfig(tensor=2), "muon"),
+    "tensor to alone": (ParallelConfig(tensor=2), ParallelConfig(), "muon"),
+    "full to tensor": (ParallelConfig(shard="full"), ParallelConfig(tensor=2), "adamw"),
+    "tensor to full": (ParallelConfig(tensor=2), ParallelConfig(shard="full"), "adamw"),
+}
+"""Saved in one layout, read in another."""
+
+
+def crossed(folder: Path, before: ParallelConfig, after: ParallelConfig, kind: str) -> list[list[float]]:
+    """The third and fourth step, taken in another layout than the first two."""
+    model, optimizer = start(before, kind)
+    steps_of(model, optimizer, range(2))
+    checkpoint.save(folder, 2, model, optimizer, {})
+    model, optimizer = start(after, kind)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            local(parameter).fill_(0.5)
+    found = checkpoint.newest_valid(folder)
+    assert found is not None
+    checkpoint.load(found, model, optimizer)
+    return steps_of(model, optimizer, range(2, 4))
+
+
 def work(rank: int, folder: Path) -> None:
     join(rank, 2, folder)
     told: dict[Any, Any] = {name: series(*case) for name, case in SERIES.items()}
@@ -80,6 +106,8 @@ def work(rank: int, folder: Path) -> None:
         model, _ = start(SERIES[name][0], "adamw", moe=SERIES[name][2])
         assert is_shared_out(model)
         told["weights", name] = full_weights(model)
+    for name, case in CROSSINGS.items():
+        told["crossed", name] = crossed(folder / name, *case)
     torch.save(told, folder / f"{rank}")
     leave()
 
@@ -104,6 +132,18 @@ def test_the_loss_is_one_number(told, alone, name):
     expected = torch.tensor(alone[kind, moe], dtype=torch.float64)
     for rank in range(2):
         found = torch.tensor(told[rank][name], dtype=torch.float64)
+        torch.testing.assert_close(found[:, 0], expected[:, 0], rtol=1e-6, atol=0)
+        torch.testing.assert_close(found[:, 1], expected[:, 1], rtol=5e-6, atol=0)
+
+
+@pytest.mark.parametrize("name", CROSSINGS)
+def test_a_run_goes_on_in_another_layout(told, name):
+    kind = CROSSINGS[name][2]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mm15.train.optim.matmul_dtype", lambda device: torch.float32)
+        expected = torch.tensor(series(None, kind, steps=4)[2:], dtype=torch.float64)
+    for rank in range(2):
+        found = torch.tensor(told[rank]["crossed", name], dtype=torch.float64)
         torch.testing.assert_close(found[:, 0], expected[:, 0], rtol=1e-6, atol=0)
         torch.testing.assert_close(found[:, 1], expected[:, 1], rtol=5e-6, atol=0)
 

@@ -66,19 +66,24 @@ def test_four_ranks_take_the_steps_of_one(tmp_path, monkeypatch):
             )
 
 
+FULL, TENSOR = ParallelConfig(shard="full"), ParallelConfig(shard="full", tensor=2)
 RESHARDED = {
-    "full": (ParallelConfig(shard="full"), "muon", True),
-    "full, experts": (ParallelConfig(shard="full", experts=2), "adamw", True),
-    "tensor": (ParallelConfig(shard="full", tensor=2), "adamw", False),
-    "adafactor": (ParallelConfig(shard="full"), "adafactor", False),
+    "full": (FULL, FULL, "muon", True),
+    "full, experts": (*[ParallelConfig(shard="full", experts=2)] * 2, "adamw", True),
+    "tensor": (TENSOR, TENSOR, "adamw", False),
+    "adafactor": (FULL, FULL, "adafactor", False),
+    "full, then tensor": (FULL, TENSOR, "muon", False),
+    "tensor, then full": (TENSOR, FULL, "adamw", False),
+    "tensor of all, then of pairs": (ParallelConfig(tensor=2), TENSOR, "muon", False),
 }
+"""By two ranks, then by four: layout, layout, optimizer, experts."""
 
 
 def save_or_go_on(rank: int, folder: Path, world: int) -> None:
     join(rank, world, folder)
     told = {}
-    for name, (config, kind, moe) in RESHARDED.items():
-        model, optimizer = start(config, kind, moe)
+    for name, (before, after, kind, moe) in RESHARDED.items():
+        model, optimizer = start(before if world == 2 else after, kind, moe)
         found = checkpoint.newest_valid(folder / name)
         if found is None:
             steps_of(model, optimizer, range(2))
@@ -96,7 +101,7 @@ def test_two_ranks_save_and_four_go_on(tmp_path, monkeypatch):
         spawn(save_or_go_on, (tmp_path, world), nprocs=world)
         (tmp_path / "meet").unlink(missing_ok=True)
     found = torch.load(tmp_path / "0")
-    for name, (_, kind, moe) in RESHARDED.items():
+    for name, (_, _, kind, moe) in RESHARDED.items():
         expected = torch.tensor(series(None, kind, moe, steps=4)[2:], dtype=torch.float64)
         told = torch.tensor(found[name], dtype=torch.float64)
         tolerance = 1e-5 if kind == "adafactor" else 1e-6

@@ -35,6 +35,7 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from mm15.base.errors import BundleError, MM15Error
 from mm15.dist.ranks import has_ranks, is_first, place
 from mm15.io.atomic import write_atomic
+from mm15.train.crossing import Crossing, as_wanted
 from mm15.train.optim import OptimizerSet
 
 FORMAT = 1
@@ -241,7 +242,7 @@ def _verified(folder: Path, rank: int, world: int) -> Checkpoint:
 
 
 def load(checkpoint: Checkpoint, model: nn.Module, optimizer: OptimizerSet) -> None:
-    """Put weights and optimizer state back, bit for bit.
+    """Put weights and optimizer state back, bit for bit, whatever ranks they were and are shared out over.
 
     Raises:
         BundleError: the model or what is trained differs from the saved one; every difference is named.
@@ -251,30 +252,32 @@ def load(checkpoint: Checkpoint, model: nn.Module, optimizer: OptimizerSet) -> N
         for name, entry in FileSystemReader(checkpoint.folder).read_metadata().state_dict_metadata.items()
         if isinstance(entry, TensorStorageMetadata)
     }
-    wanted: dict[str, Tensor] = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
+    weights = model.state_dict()
+    told, pieces = as_wanted(saved, {name: tensor.shape for name, tensor in weights.items()})
+    wanted: dict[str, Tensor] = {f"model/{name}": tensor for name, tensor in weights.items()}
     of_name = {name: parameter for parameter, name in optimizer.names.items()}
-    problems = [f"{name}: missing" for name in sorted(set(wanted) - set(saved))]
+    problems = [f"{name}: missing" for name in sorted(set(wanted) - set(told))]
     states: dict[str, dict[str, Tensor]] = {}
-    for name, entry in saved.items():
+    for name, (size, dtype) in told.items():
         kind, parameter_name, *state_name = name.split("/")
         if kind == "optimizer" and parameter_name in of_name:
             parameter = of_name[parameter_name]
-            whole = entry.size == parameter.shape
-            dtype = entry.properties.dtype
             state = (
                 torch.empty_like(parameter, dtype=dtype, requires_grad=False)
-                if whole
-                else torch.empty(entry.size, dtype=dtype, device=parameter.device)
+                if size == parameter.shape
+                else torch.empty(size, dtype=dtype, device=parameter.device)
             )
             states.setdefault(parameter_name, {})[state_name[0]] = wanted[name] = state
         elif name not in wanted:
             problems.append(f"{name}: saved, but not wanted by this model and optimizer")
-        elif wanted[name].shape != entry.size:
-            problems.append(f"{name}: saved as {list(entry.size)}, wanted as {list(wanted[name].shape)}")
+        elif wanted[name].shape != size:
+            problems.append(f"{name}: saved as {list(size)}, wanted as {list(wanted[name].shape)}")
     if problems:
         raise BundleError(f"checkpoint {checkpoint.folder} is of another run:\n  " + "\n  ".join(problems))
     with _quiet():
-        state_dict_loader.load(wanted, checkpoint_id=checkpoint.folder, no_dist=not has_ranks())
+        state_dict_loader.load(
+            wanted, checkpoint_id=checkpoint.folder, planner=Crossing(pieces), no_dist=not has_ranks()
+        )
     optimizer.load_state(states)
 
 

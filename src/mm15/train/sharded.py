@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 
 import torch
@@ -10,8 +9,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Replicate, Shard
 
 from mm15.dist.ranks import is_first
-
-_PART = re.compile(r"\.part(\d+)\.(weight|bias)$")
+from mm15.train.crossing import PART
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -69,7 +67,7 @@ def full_weights(model: nn.Module) -> dict[str, Tensor]:
         if not is_first():
             continue
         kept = gathered.detach().to("cpu", copy=True)
-        if match := _PART.search(name):
+        if match := PART.search(name):
             parts[name[: match.start()] + "." + match[2]][int(match[1])] = kept
         else:
             found[name] = kept
