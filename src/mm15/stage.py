@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ from mm15.train.loop import Hook, TrainReport, train
 from mm15.train.parallel import build_mesh
 from mm15.train.recipe import Recipe, StageName, load_recipe
 from mm15.train.run_config import LoraConfig
-from mm15.train.sharded import full_weights, is_shared_out
+from mm15.train.sharded import full_weights, is_shared_out, whole_model
 from mm15.train.start import Start, by_parts, start_of
 
 RECIPE, ORIGIN, SHARES, LOG = "recipe.yaml", "run.json", "shares.json", "log.jsonl"
@@ -203,8 +205,11 @@ def _other_rank(recipe: Recipe, out: Path, origin: dict[str, Any], resume: bool,
     _train(recipe, out, origin, stream, begun, resume, accept_plan)
 
 
-def _evaluation(recipe: Recipe, out: Path, data: Path, processor: Processor) -> list[Hook]:
-    """The recipe's evaluation as a hook; the mini suite is built where no files are named."""
+def _evaluation(
+    recipe: Recipe, out: Path, data: Path, processor: Processor, empty: MultimodalModel | None = None
+) -> list[Hook]:
+    """The recipe's evaluation as a hook; the mini suite is built where no files are named. ``empty``: of a model that
+    will be shared out, on the meta device."""
     asked = recipe.evaluate
     if asked is None:
         return []
@@ -215,7 +220,7 @@ def _evaluation(recipe: Recipe, out: Path, data: Path, processor: Processor) -> 
         print(f"building the mini suite in {folder}", flush=True)
         build_suite(folder)
     request = Request(str(folder), tuple(asked.benchmarks), asked.suite, asked.limit)
-    return [During(asked.every, request, processor, out)]
+    return [During(asked.every, request, processor, out, None if empty is None else partial(whole_model, empty))]
 
 
 def _train(
@@ -235,6 +240,8 @@ def _train(
         build_mesh(parallel)
     if begun.weights is None and parallel.shard == "none":
         trained.module.to(rank_device())
+    empty = copy.deepcopy(begun.model) if parallel.shares_out and has_ranks() else None
+    asked = _evaluation(recipe, out, Path(origin["data"]), begun.processor, empty)
     rank, world = data_place()
     cache_mb = recipe.cache_mb // world
     with Loader(
@@ -254,7 +261,7 @@ def _train(
             out,
             resume=resume,
             accept_plan=accept_plan,
-            hooks=[*hooks, *_evaluation(recipe, out, Path(origin["data"]), begun.processor)],
+            hooks=[*hooks, *asked],
             name=recipe.name,
             sources=[source.name for source in recipe.sources],
             longest=recipe.max_tokens,

@@ -13,9 +13,11 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 
 from mm15.base.errors import ConfigError
-from mm15.bundle import save_bundle
+from mm15.bundle import load_bundle, save_bundle
+from mm15.evals.request import Request
+from mm15.evals.run import evaluate
 from mm15.stage import resume_stage, start_stage
-from mm15.train.recipe import Recipe
+from mm15.train.recipe import EvaluateConfig, Recipe
 from mm15.train.start import start_of
 from stage_fixture import Terminate, small_recipe
 
@@ -37,6 +39,17 @@ def recipe(shared: bool, tile: int = 16, **train: Any) -> Recipe:
 def losses_of(folder: Path) -> list[float]:
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     return [line["loss"] for line in lines if "loss" in line]
+
+
+def answers_of(folder: Path) -> dict[str, str]:
+    """What was said to every question."""
+    found = {}
+    for file in sorted((folder / "predictions").glob("*.jsonl")):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            told = json.loads(line)
+            found[f"{file.name}/{told['key']}"] = told["answer"]
+    assert found
+    return found
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -105,10 +118,22 @@ def test_adapters_are_merged_into_the_bundle_of_one_process_after_a_stop_too(
     assert len(moved) == 8 and all(name.startswith("decoder.blocks") for name in moved)
 
 
-@pytest.mark.parametrize("parallel", [{"shard": "full"}, {"tensor": 2}, {"experts": 2}], ids=str)
-def test_questions_during_the_training_of_a_shared_out_model_are_refused(parallel: dict[str, Any]):
-    with pytest.raises(ConfigError, match=r"evaluate: no rank holds the whole model .* run mm15 eval"):
-        small_recipe("sft", evaluate={"every": 2}, train={"parallel": parallel})
+@pytest.mark.parametrize(
+    "train",
+    [{}, {"lora": LORA}, pytest.param({"parallel": {"tensor": 2}}, id="tensor")],
+    ids=["full", "full, adapters", None],
+)
+def test_questions_are_answered_by_the_whole_model(small_data: Path, init: Path, tmp_path: Path, train: dict[str, Any]):
+    start_stage(recipe(True, **train), tmp_path / "plain", small_data, init)
+    asked = {"every": 2, "benchmarks": ["mini-math", "mini-words"], "limit": 5, "data": "."}
+    asking = recipe(True, **train).model_copy(update={"evaluate": EvaluateConfig.model_validate(asked)})
+    start_stage(asking, tmp_path / "asking", small_data, init)
+    assert losses_of(tmp_path / "asking") == losses_of(tmp_path / "plain")
+    bundle = load_bundle(tmp_path / "asking" / "bundle")
+    request = Request(str(small_data), ("mini-math", "mini-words"), limit=5)
+    evaluate(bundle.model.eval(), bundle.processor, request, tmp_path / "after")
+    assert answers_of(tmp_path / "asking" / "evaluations" / "step-00000003") == answers_of(tmp_path / "after")
+    assert not (tmp_path / "asking" / "evaluations" / "step-00000001").exists()
 
 
 def test_adapters_are_not_lost_in_split_layers():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.tensor import DTensor
 
 from mm15.dist.ranks import is_first, meet
 from mm15.evals.request import Request
@@ -28,23 +28,29 @@ class During:
 
     Args:
         run: the run folder.
+        whole: puts a model that is shared out over ranks together; all ranks call it at once.
 
     Raises:
         ConfigError: unknown benchmarks; ``Request.read`` says more.
         DataError: their files are not there.
     """
 
-    def __init__(self, every: int, request: Request, processor: Processor, run: Path) -> None:
-        self.every, self._request, self._processor, self._run = every, request, processor, run
+    def __init__(
+        self,
+        every: int,
+        request: Request,
+        processor: Processor,
+        run: Path,
+        whole: Callable[[nn.Module], MultimodalModel] | None = None,
+    ) -> None:
+        self.every, self._request, self._processor, self._run, self._whole = every, request, processor, run, whole
         self._request.read()
 
     def __call__(self, step: int, model: nn.Module) -> dict[str, Any]:
         """``{"evaluation": {"scores": …, "n": …, "seconds": …}}``; scores are 0-100."""
+        if self._whole is not None:
+            model = self._whole(model)
         assert isinstance(model, MultimodalModel)
-        if any(isinstance(parameter, DTensor) for parameter in model.parameters()):
-            # Ranks of a sharded model must call forward equally often, and answers have different lengths.
-            return {"evaluation": {"scores": {}, "problem": "not done: the model is sharded over ranks. Evaluate the "
-                                   "bundle when the run is finished"}}  # fmt: skip
         folder = self._run / FOLDER / f"step-{step:08d}"
         began = time.perf_counter()
         # What a killed run has left belongs to the same step, but not surely to the same weights.

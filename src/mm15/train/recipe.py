@@ -108,12 +108,6 @@ class Recipe(Strict):
             raise ValueError("other_splits is for the encoder stage; use split and answer_split")
         if self.evaluate and self.stage is StageName.ENCODER:
             raise ValueError("evaluate: an encoder alone answers no questions")
-        if self.evaluate and self.train.parallel.shares_out:
-            raise ValueError(
-                "evaluate: no rank holds the whole model under train.parallel (shard, tensor, experts), and ranks that "
-                "answer different questions cannot wait for each other's parts. Leave evaluate out and run mm15 eval "
-                "on the bundle when the run is finished"
-            )
         return self
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Replicate, Shard
 
 from mm15.dist.ranks import is_first
-from mm15.train.crossing import PART
+from mm15.model.moe import Router
+from mm15.model.multimodal import MultimodalModel
+from mm15.train.crossing import PART, fused_name
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -54,21 +58,39 @@ def is_shared_out(model: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def full_weights(model: nn.Module) -> dict[str, Tensor]:
+def full_weights(model: nn.Module, keep: Callable[[str, Tensor], Tensor | None] | None = None) -> dict[str, Tensor]:
     """The state dict that the model has on one rank, on the CPU of the first rank; empty on the others.
 
     Every rank must call it. Tensor by tensor, so that beside its part a rank holds one whole tensor at a time. What
     tensor parallelism has split (``qkv.part0`` …) becomes one matrix again.
+
+    Args:
+        keep: what this rank keeps of a tensor instead, by its name on one rank; None: nothing.
     """
     found: dict[str, Tensor] = {}
     parts: defaultdict[str, dict[int, Tensor]] = defaultdict(dict)
     for name, tensor in model.state_dict().items():
-        gathered = whole(tensor)
-        if not is_first():
+        gathered, fused = whole(tensor).detach(), fused_name(name)
+        kept = keep(fused, gathered) if keep else gathered.to("cpu", copy=True) if is_first() else None
+        if kept is None:
             continue
-        kept = gathered.detach().to("cpu", copy=True)
         if match := PART.search(name):
-            parts[name[: match.start()] + "." + match[2]][int(match[1])] = kept
+            parts[fused][int(match[1])] = kept
         else:
             found[name] = kept
     return found | {name: torch.cat([pieces[i] for i in sorted(pieces)]) for name, pieces in parts.items()}
+
+
+def whole_model(empty: MultimodalModel, model: nn.Module) -> MultimodalModel:
+    """A shared-out model put together on every rank, to answer with: a copy in the dtype that it computes in, 2 bytes a
+    parameter in bf16. Routers decide in fp32 and stay so. Every rank must call it.
+
+    Args:
+        empty: the same model on the meta device, from before it was shared out; left as it is.
+    """
+    made = copy.deepcopy(empty)
+    made.compute_dtype = dtype = getattr(model, "compute_dtype", empty.compute_dtype)
+    exact = {f"{name}.weight" for name, module in made.named_modules() if isinstance(module, Router)}
+    state = full_weights(model, lambda name, tensor: tensor if name in exact else tensor.to(dtype))
+    made.load_state_dict(state, assign=True)
+    return made.eval()
