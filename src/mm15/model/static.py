@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -48,6 +48,7 @@ class StaticDecode:
             for module in model.modules()
             if isinstance(module, MoE)
         )
+        self._pool: Any = None
         self._wanted: Counter[tuple[int, int]] = Counter()
         self._graphs: dict[tuple[int, int], tuple[Tensor, Callable[[], Tensor]]] = {}
 
@@ -87,8 +88,10 @@ class StaticDecode:
         with torch.cuda.stream(aside):
             self._pass(told_SX)
         torch.cuda.current_stream(self.device).wait_stream(aside)
+        # One pool of memory for all graphs: they run one at a time, and nothing is read later than the step after.
+        self._pool = self._pool or torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, pool=self._pool):
             logits_SV = self._pass(told_SX)
 
         def replay() -> Tensor:
