@@ -161,7 +161,7 @@ def chat(
 ) -> None:
     """Ask about pictures or a clip: text, boxes in pixels, and an annotated copy of the picture."""
     import mm15
-    from mm15.generate.chat import clip_part, describe, parse_box, talk
+    from mm15.generate.chat import NOTHING, clip_part, describe, parse_box, talk
 
     session = mm15.load(bundle, quantise="int8" if int8 else None, dtype=dtype)
     images = list(image or ())
@@ -172,7 +172,7 @@ def chat(
     boxes = [parse_box(text) for text in box or ()]
     reply = session.ask(question, images=images, video=clip, regions=boxes, max_new_tokens=max_new_tokens)
     annotated = reply.save_annotated(out) if out and reply.regions else None
-    lines = [reply.text, *(describe(region) for region in reply.regions)]
+    lines = [reply.text or NOTHING, *(describe(region) for region in reply.regions)]
     show(reply.to_json(annotated), as_json, "\n".join(lines + ([f"drawn: {annotated}"] if annotated else [])))
 
 

@@ -18,6 +18,7 @@ from mm15 import stage
 from mm15.base.errors import ConfigError
 from mm15.build import words
 from mm15.build.materials import Materials
+from mm15.bundle import load_bundle
 from mm15.cli import app, main
 from mm15.doctor import examine
 from mm15.stage import StageResult
@@ -134,6 +135,14 @@ def test_chat_about_a_clip(trained: tuple[Path, str], tmp_path: Path):
         run("chat", folder, "What?", "--video", film, "--frames", "5", "--max-new-tokens", "3", "--json")
     )
     assert fewer["tiles"] == 5
+
+
+def test_an_empty_answer_is_told(trained: tuple[Path, str], monkeypatch: pytest.MonkeyPatch):
+    folder, _ = trained
+    stop = min(load_bundle(Path(folder) / "bundle").processor.stop_tokens)
+    monkeypatch.setattr("mm15.generate.engine.choose", lambda logits_SV, *_: [stop] * len(logits_SV))
+    assert run("chat", folder, "What?").strip() == "(nothing: the model ended its answer at once)"
+    assert json.loads(run("chat", folder, "What?", "--json"))["text"] == ""
 
 
 def test_chat_without_a_question_talks_until_the_end_of_the_input(trained: tuple[Path, str]):

@@ -244,6 +244,9 @@ def describe(found: FoundRegion) -> str:
     return f"{found.label or kind}: {kind} ({pixels}) px of picture {found.region.image}"
 
 
+NOTHING = "(nothing: the model ended its answer at once)"
+"""What is shown of an empty answer."""
+
 HELP = "Ask, or: /image FILE, /video FILE, /box x1,y1,x2,y2 (for the next question), /new (forget everything), /quit"
 
 
@@ -289,6 +292,8 @@ def talk(
             elif line:
                 reply = _spoken(chat.stream(line, waiting, clip, boxes, max_new_tokens, history=history))
                 waiting, clip, boxes, history = [], None, [], reply.messages
+                if not reply.text:
+                    print(NOTHING)
                 for found in reply.regions:
                     print(f"  {describe(found)}")
                 if annotated and reply.regions:
