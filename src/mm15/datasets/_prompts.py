@@ -10,6 +10,9 @@ import re
 from mm15.base.rng import python_rng
 from mm15.base.types import Part, TextPart
 
+SHORT = "Answer the question using a single word or phrase."
+"""The hint that sets with short answers carry (LLaVA-1.5, followed by MM1 and MM1.5)."""
+
 WORDINGS: dict[str, tuple[str, ...]] = {
     "ground": (
         "Where is {phrase}?",
@@ -75,15 +78,16 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "Write a caption for the widget {region}.",
         "What is the interface element at {region} for?",
     ),
-    "tappable": (
-        "Is the element {region} tappable?",
-        "Can the user tap on {region}?",
-        "Does the widget at {region} react to a tap?",
-        "Would most people think that {region} can be tapped?",
+    "tappable": tuple(
+        f"{question}\n{SHORT}"
+        for question in (
+            "Is the element {region} tappable?",
+            "Can the user tap on {region}?",
+            "Does the widget at {region} react to a tap?",
+            "Would most people think that {region} can be tapped?",
+        )
     ),
 }
-SHORT = "Answer the question using a single word or phrase."
-"""The hint that sets with short answers carry (LLaVA-1.5, followed by MM1 and MM1.5)."""
 LETTER = "Answer with the option's letter from the given choices directly."
 
 

@@ -10,6 +10,7 @@ import pytest
 from mm15.base.errors import ConfigError
 from mm15.base.types import Box, Category, Point
 from mm15.datasets import rico_ui
+from mm15.datasets._prompts import SHORT
 from rows_fixture import one, read_all, refusal, regions, samples, save_picture, write_json
 
 pytestmark = pytest.mark.ui
@@ -76,6 +77,7 @@ def test_label_0_is_tappable_and_the_split_is_a_column(tmp_path: Path):
     read = samples(read_all(rico_ui, path, tmp_path, Category.UI, task="taperception"))
     assert [sample.messages[1].text for sample in read] == ["Yes", "No"]
     assert regions(read[0]) == [Box(108, 192, 540, 384)]
+    assert all(sample.messages[0].text.endswith(SHORT) for sample in read), "as the benchmark asks"
     with pytest.raises(ConfigError, match="splits: eval, train"):
         read_all(rico_ui, path, tmp_path, task="taperception", split="test")
 
