@@ -13,6 +13,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -183,13 +184,14 @@ class Browser:
         """End the browser and remove its profile."""
         process = getattr(self, "_process", None)
         if process is not None and process.poll() is None:
-            with suppress(PageError):
+            with suppress(PageError, subprocess.TimeoutExpired):
                 self._send("Browser.close", {}, "")
-            try:
                 process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        if process is not None:
+            # The whole group: the program may be a script that started the browser.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
         for name in ("_to", "_from"):
             end = self.__dict__.pop(name, None)
             if end is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -332,7 +333,7 @@ def test_a_page_that_hangs_or_fails_is_an_error_and_the_browser_goes_on(tmp_path
     (tmp_path / "empty.html").write_text("<p>x</p>")
     with pytest.raises(PageError, match="fewer than three"):
         take(browser, MATERIALS.root, tmp_path / "empty.html", 300, 600)
-    browser._process.kill()
+    os.killpg(browser._process.pid, signal.SIGKILL)
     with pytest.raises(PageError, match="has ended"):
         browser.run("1")
 
