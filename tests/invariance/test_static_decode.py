@@ -63,6 +63,15 @@ def test_many_requests_answer_as_each_alone(model, processor, prompts, expected,
     assert sum(engine.static._wanted.values()) > LONGEST / 2, "steps were taken with fixed shapes"
 
 
+def test_many_long_sequences_are_read_in_place(model, processor, prompts, expected, monkeypatch):
+    monkeypatch.setattr("mm15.model.static.MOST_PLACES", 512)
+    engine = static_engine(model, processor, 1_200, 32, 60)
+    assert answers(engine, prompts) == expected
+    assert engine.static is not None
+    shapes = set(engine.static._wanted)
+    assert shapes and all(rows * pages * 32 <= 512 for rows, pages in shapes), "the last to answer are few"
+
+
 def test_one_request_in_one_page(model, processor, prompts, expected):
     for prompt, answer in zip(prompts[:6], expected, strict=False):
         places = prompt.num_tokens + LONGEST

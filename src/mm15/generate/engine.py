@@ -194,7 +194,8 @@ class Engine:
         if not self._live:
             return
         more, rows = self._share()
-        if self.static is not None and all(request.unread_TD is None for request in self._live):
+        is_answering = all(request.unread_TD is None for request in self._live)
+        if self.static is not None and is_answering and self.static.suits():
             logits_SV = self.static.advance([request.speech.ids[-1] for request in self._live])
         else:
             logits_SV = self.model.advance(self._inputs(more), more, self.cache, rows)

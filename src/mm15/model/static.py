@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 CAPTURE_AT = 3
 """A shape is captured when it is wanted for this time: capturing costs about three steps, and short answers none."""
 
+MOST_PLACES = 32_768
+"""Beyond so many places of all sequences, rounded up, steps are not taken this way: bringing their keys together
+costs three times the reading of them in place, and kernels are long enough to hide how they start. An estimate."""
+
 
 class StaticDecode:
     """Decode steps over a cache, for the life of both. Sequences and pages are rounded up to powers of two, so that a
@@ -52,20 +56,26 @@ class StaticDecode:
         self._wanted: Counter[tuple[int, int]] = Counter()
         self._graphs: dict[tuple[int, int], tuple[Tensor, Callable[[], Tensor]]] = {}
 
+    def suits(self) -> bool:
+        """Whether the sequences in the cache are so few and short that a step is better taken this way."""
+        rows, pages = self._shape(self.cache.num_sequences, self.cache.pages_for(max(self.cache.lengths) + 1))
+        return rows * pages * self.cache.page <= MOST_PLACES
+
+    def _shape(self, rows: int, pages: int) -> tuple[int, int]:
+        return _power_of_two(rows), min(_power_of_two(pages), self.cache.num_pages)
+
     def advance(self, tokens: Sequence[int]) -> Tensor:
         """Append one token to every sequence of the cache; logits [S, V] of the token after it, which are overwritten
         at the next step."""
         cache, count = self.cache, len(tokens)
         cache.reserve([1] * count)
-        rows = _power_of_two(count)
-        pages = min(_power_of_two(max(map(len, cache.tables))), cache.num_pages)
+        shape = rows, pages = self._shape(count, max(map(len, cache.tables)))
         lines = [
             [token, length, *table, *[0] * (pages - len(table))]
             for token, length, table in zip(tokens, cache.lengths, cache.tables, strict=True)
         ]
         # Idle rows repeat the first: they write what it writes, where it writes.
         told = torch.tensor(lines + lines[:1] * (rows - count))
-        shape = rows, pages
         self._wanted[shape] += 1
         if self.captures and shape not in self._graphs and self._wanted[shape] >= CAPTURE_AT:
             self._graphs[shape] = self._capture(told.to(self.device))
